@@ -1,0 +1,20 @@
+# `make run` and `make test` set up everything they need.
+.PHONY: run test lint types architecture check clean news
+
+run: ; @packaging/venv postgres,redis && exec .venv/bin/quay serve
+
+test: ; @packaging/venv dev && .venv/bin/python -m pytest $(TESTS)
+
+lint: ; @packaging/venv dev && .venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+types: ; @packaging/venv dev && .venv/bin/mypy
+
+architecture: ; @packaging/venv dev && .venv/bin/lint-imports && .venv/bin/python -m pytest tests/unit/test_architecture.py
+
+# Everything but the tests.
+check: lint types architecture
+
+# The news of the next release, as it would read.
+news: ; @packaging/venv dev && .venv/bin/towncrier build --draft
+
+clean: ; rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .tox build dist *.egg-info

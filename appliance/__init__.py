@@ -1,0 +1,1 @@
+"""The machine that Quay is installed on: what only an appliance needs, and the server never imports."""
