@@ -1,0 +1,1 @@
+"""The language: digests, names, manifests, ranges and errors. Pure: no Twisted, no I/O."""
