@@ -1,0 +1,131 @@
+"""
+The named thread pools: everything that waits for a disk, a database, a processor or a directory server.
+
+Twisted's own pool is left to DNS; nothing here uses it. A thread cannot be interrupted: cancelling what `run` returned
+forgets the answer and nothing else, and whoever must know when the work has really ended uses `shielded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import ParamSpec, TypeVar
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from quay.interfaces import IPool
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+log = Logger()
+
+
+class PoolStopped(Exception):
+    """Work was given to a pool that takes no more."""
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(
+            f"The thread pool {pool} has stopped, because the server is stopping: try again after its start."
+        )
+        self.pool = pool
+
+
+@implementer(IPool)
+class Pool(Service):
+    """At most `size` threads, started when first needed; on stop, what was begun or is waiting is finished."""
+
+    def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
+        self.setName(name)
+        self._reactor = reactor
+        self._threads = ThreadPool(0, size, name)
+        self._stopped = False
+
+    def startService(self) -> None:
+        super().startService()
+        self._threads.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when the last thread has ended, after everything it found out has been told."""
+        super().stopService()
+        self._stopped = True
+        ended: Deferred[None] = Deferred()
+        Thread(target=self._join, args=(ended,), name=f"{self.name}-stop").start()
+        return ended
+
+    def _join(self, ended: Deferred[None]) -> None:
+        # In a thread of its own: the last results reach their Deferreds only while the reactor turns.
+        self._threads.stop()
+        self._reactor.callFromThread(ended.callback, None)
+
+    def run(self, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
+        if self._stopped:
+            return fail(PoolStopped(str(self.name)))
+        done: Deferred[R] = deferToThreadPool(self._reactor, self._threads, f, *args, **kwargs)
+        return done
+
+
+class Threads(MultiService):
+    """
+    The pools of one process.
+
+    `blobs` reads, writes and hashes blob bytes; `cpu` hashes passwords, signs, converts; `directory` waits for
+    directory servers; `db_read` and `db_write` belong to the database (one writer where the engine has only one).
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        *,
+        blobs: int = 8,
+        cpu: int = 2,
+        directory: int = 4,
+        db_read: int = 4,
+        db_write: int = 1,
+    ) -> None:
+        super().__init__()
+        self.blobs = Pool(reactor, "blobs", blobs)
+        self.cpu = Pool(reactor, "cpu", cpu)
+        self.directory = Pool(reactor, "directory", directory)
+        self.db_read = Pool(reactor, "db-read", db_read)
+        self.db_write = Pool(reactor, "db-write", db_write)
+        for pool in (self.blobs, self.cpu, self.directory, self.db_read, self.db_write):
+            pool.setServiceParent(self)
+
+
+@implementer(IPool)
+class ImmediatePool:
+    """A pool for tests: the call happens at once, in the caller's thread."""
+
+    def run(self, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
+        return maybeDeferred(f, *args, **kwargs)
+
+
+def shielded(work: Deferred[R], give_back: Callable[[R], object] | None = None) -> Deferred[R]:
+    """
+    The outcome of `work`, which may be cancelled without disturbing `work`. A result that nobody waits for any more
+    goes to `give_back`, which closes what it opened; a failure that nobody waits for is logged.
+    """
+    outcome: Deferred[R] = Deferred()
+
+    def succeeded(result: R) -> None:
+        if not outcome.called:
+            outcome.callback(result)
+        elif give_back is not None:
+            give_back(result)
+
+    def failed(failure: Failure) -> None:
+        if not outcome.called:
+            outcome.errback(failure)
+        else:
+            log.warn("Nobody waits any more for work that failed: {reason}", reason=failure.getErrorMessage())
+
+    work.addCallbacks(succeeded, failed)
+    return outcome
