@@ -1,0 +1,168 @@
+"""
+The file of an upload to a local store, until it is a blob.
+
+It becomes a blob when its bytes have the digest and are on the medium: compare, fdatasync, rename, fsync of the
+directory. It takes the place of an older blob, so that pushing a blob again heals it. An open upload holds a lock on
+its file: no two requests, processes or machines write to one upload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from twisted.internet.defer import Deferred
+
+from quay import faults
+from quay.oci.reference import Digest
+from quay.storage import DigestMismatch, UploadBusy, UploadMissing
+from quay.storage.layout import Layout, Medium, sync_directory
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, which the medium may take in pieces."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def rehash(fd: int, algorithm: str) -> _Hash:
+    """The hash of a whole file, ready to go on, whatever its size, in a quarter of a mebibyte."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        return hashlib.file_digest(file, algorithm)
+
+
+@contextlib.contextmanager
+def closed_on_failure(fd: int) -> Iterator[None]:
+    """Close `fd` if what follows fails, and only then."""
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+class PartialFile:
+    """
+    The file of an upload, open and locked: a `Partial` (see `quay.storage.upload`).
+
+    Only whoever has the lock may rename or remove the file, so the name stands for this file as long as it is open.
+    """
+
+    size = 0
+
+    def __init__(self, medium: Medium, layout: Layout, upload_id: str, flags: int = 0) -> None:
+        """Open it; `flags` are added to those of open(2). Raises `UploadBusy`, `UploadMissing`, OSError."""
+        self._medium = medium
+        self._layout = layout
+        self._upload_id = upload_id
+        self._path = layout.upload(upload_id)
+        self._hash: _Hash = hashlib.sha256()
+        self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o600)
+        with closed_on_failure(self._fd):
+            self._lock()
+
+    @classmethod
+    def begun(cls, medium: Medium, layout: Layout, upload_id: str, algorithm: str) -> Self:
+        """A new and empty one; what a crash may have left under this id is gone."""
+        partial = layout.made(cls, medium, layout, upload_id, os.O_CREAT)
+        with closed_on_failure(partial._fd):
+            os.ftruncate(partial._fd, 0)
+            partial._hash = hashlib.new(algorithm)
+        return partial
+
+    @classmethod
+    def resumed(cls, medium: Medium, layout: Layout, upload_id: str) -> Self:
+        """The one that is there, with what it really holds."""
+        try:
+            partial = cls(medium, layout, upload_id)
+        except FileNotFoundError as error:
+            raise UploadMissing(layout.location, upload_id) from error
+        with closed_on_failure(partial._fd):
+            partial._hash = rehash(partial._fd, "sha256")
+            partial.size = os.fstat(partial._fd).st_size
+        return partial
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UploadBusy(self._layout.location, self._upload_id) from error
+        if not self._has_its_name():
+            raise UploadMissing(self._layout.location, self._upload_id)  # it ended after we had opened it
+
+    def _has_its_name(self) -> bool:
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
+    # --- the Partial
+
+    def append(self, segment: Sequence[bytes]) -> Deferred[None]:
+        return self._medium.run("write an upload", self._append, segment)
+
+    def place(self, digest: Digest) -> Deferred[None]:
+        return self._medium.run("keep a blob", self._place, digest)
+
+    def close(self) -> Deferred[None]:
+        return self._medium.run("close an upload", os.close, self._fd)
+
+    def discard(self) -> Deferred[None]:
+        return self._medium.run("remove an upload", self._discard)
+
+    # --- in a thread
+
+    def _append(self, segment: Sequence[bytes]) -> None:
+        data = b"".join(segment)  # once: each call without the interpreter's lock has to wait to get it back
+        self._hash.update(data)
+        write_all(self._fd, data)
+        self.size += len(data)
+        faults.point("upload.written")
+
+    def _place(self, digest: Digest) -> None:
+        try:
+            self._compare(digest)
+            self._keep(self._layout.blob(digest))
+        except BaseException:
+            # After a failed fdatasync nobody knows what the medium holds: this upload cannot be gone on with.
+            with contextlib.suppress(OSError):
+                self._unlink()
+            raise
+        finally:
+            os.close(self._fd)
+
+    def _compare(self, digest: Digest) -> None:
+        same = self._hash.name == digest.algorithm and os.fstat(self._fd).st_size == self.size
+        hasher = self._hash if same else rehash(self._fd, digest.algorithm)
+        actual = Digest(f"{digest.algorithm}:{hasher.hexdigest()}")
+        if actual != digest:
+            raise DigestMismatch(digest, actual)
+
+    def _keep(self, final: Path) -> None:
+        faults.point("blob.before-fsync")
+        os.fdatasync(self._fd)
+        faults.point("blob.after-fsync")
+        self._layout.made(self._path.rename, final)
+        faults.point("blob.after-rename")
+        sync_directory(final.parent)
+        faults.point("blob.after-dirsync")
+
+    def _discard(self) -> None:
+        try:
+            self._unlink()
+        finally:
+            os.close(self._fd)
+
+    def _unlink(self) -> None:
+        if self._has_its_name():  # after the rename, the next upload may have it
+            self._path.unlink()
