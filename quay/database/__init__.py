@@ -1,0 +1,246 @@
+"""
+Rows, in transactions: a unit of work is a plain function of a `Transaction`, run in a thread, and run again if the
+engine asks for that.
+
+What a transaction changed is announced when it has committed and before its caller learns the result, so a cache that
+listens is exact: whoever has seen a write succeed can never be answered from before it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from quay.database.engines import READING, Verdict, open_engine, verdict
+from quay.interfaces import IPool
+from quay.oci.errors import Unavailable
+from quay.threads import Threads
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Change: TypeAlias = tuple[str | int, ...]
+Listener: TypeAlias = Callable[[tuple[Change, ...]], "Deferred[None] | None"]
+Work: TypeAlias = Callable[Concatenate["Transaction", P], R]
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached or cannot serve now; it may in a moment, and nothing needs a restart."""
+
+    def __init__(self, message: str = "The registry cannot reach its database right now.") -> None:
+        super().__init__(
+            message,
+            advice="Try again in a few seconds. If it lasts, the log of the registry says why.",
+            headers={"Retry-After": "5"},
+        )
+
+
+class _CommitLost(Exception):
+    """The connection broke while committing: nobody knows whether these changes are there."""
+
+    def __init__(self, changes: tuple[Change, ...]) -> None:
+        super().__init__("the connection broke while committing")
+        self.changes = changes
+
+
+class Transaction:
+    """
+    What a unit of work gets. It may be run several times before one run commits, so a unit of work changes nothing
+    but rows, and says everything else with `changed` and `after_commit`.
+
+    `now_ms` is the one time of this transaction, in milliseconds since the epoch.
+    """
+
+    def __init__(self, connection: sa.Connection, now_ms: int) -> None:
+        self.connection = connection
+        self.now_ms = now_ms
+        self._changes: dict[Change, None] = {}
+        self._after: list[Callable[[], object]] = []
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.connection.dialect.name
+
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+        """Run `statement`, with `parameters` (a mapping, or a list of them: one execution each)."""
+        return self.connection.execute(statement, parameters)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What `changed` was told, each once, in order."""
+        return tuple(self._changes)
+
+    def changed(self, *key: str | int) -> None:
+        """Name what a cache must drop when, and only when, this commits: `changed("tag", repository_id, "latest")`."""
+        self._changes[key] = None
+
+    def after_commit(self, f: Callable[[], object]) -> None:
+        """Call `f` in the reactor thread once this has committed, after the changes were announced."""
+        self._after.append(f)
+
+    def afterthoughts(self) -> tuple[Callable[[], object], ...]:
+        """What `after_commit` was told."""
+        return tuple(self._after)
+
+
+class Database(Service):
+    """
+    The database, on whichever engine. `read` and `write` take a plain function `work(txn, *args)` and give a Deferred
+    of what it returns; what it raises comes out unchanged, and nothing of it stays in the database.
+
+    Every transaction, once begun, goes on to its end and to its announcement, also when the Deferred is cancelled.
+    On SQLite, `writers` has one thread: writers stand in line there instead of failing in the file.
+    """
+
+    name = "database"
+    ATTEMPTS: Final = 5
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorTime, engine: sa.Engine, readers: IPool, writers: IPool) -> None:
+        self._reactor = reactor
+        self._engine = engine
+        self._readers = readers
+        self._writers = writers
+        self._listeners: list[Listener] = []
+        self._running: set[Deferred[None]] = set()
+        self._stopped = False
+
+    def on_commit(self, listener: Listener) -> None:
+        """Call `listener` with the changes of every transaction that had any; its Deferred is awaited."""
+        self._listeners.append(listener)
+
+    def read(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
+        """Run `work` in a transaction that the engine lets only read. Fails with `DatabaseUnavailable`."""
+        return self._spawn(self._read(lambda txn: work(txn, *args, **kwargs)))
+
+    def write(self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
+        """Run `work`, commit, announce what it changed, then fire. Fails with `DatabaseUnavailable`."""
+        return self._spawn(self._write(lambda txn: work(txn, *args, **kwargs)))
+
+    def check(self) -> Deferred[None]:
+        """Succeeds if the database answers."""
+        return self.read(_answer)
+
+    async def start(self) -> None:
+        """Make sure that the database answers, and that this code can live with its schema (`SchemaUnfit`)."""
+        from quay.database.migrations import require  # it needs `engines` only, but Alembic takes its time to import
+
+        await self.check()
+        await self._readers.run(require, self._engine)
+
+    async def stop(self) -> None:
+        """Let running transactions end, refuse new ones, close every connection."""
+        self._stopped = True
+        await DeferredList(list(self._running))
+        await self._writers.run(self._engine.dispose)
+
+    def _spawn(self, task: Coroutine[Deferred[Any], Any, R]) -> Deferred[R]:
+        answer: Deferred[R] = Deferred()  # cancelling it ends the waiting, not the transaction
+        running = Deferred.fromCoroutine(task).addCallbacks(answer.callback, answer.errback)
+        self._running.add(running)
+        running.addBoth(lambda _: self._running.discard(running))
+        return answer
+
+    async def _read(self, work: Callable[[Transaction], R]) -> R:
+        result, _ = await self._attempt(self._readers, work, reading=True)
+        return result
+
+    async def _write(self, work: Callable[[Transaction], R]) -> R:
+        try:
+            result, txn = await self._attempt(self._writers, work, reading=False)
+        except _CommitLost as lost:
+            await self._announce(lost.changes)  # they may be there: whoever caches has to look again
+            raise DatabaseUnavailable(
+                "The registry lost its database while saving; the change may or may not have been made."
+            ) from lost
+        await self._announce(txn.changes)
+        for f in txn.afterthoughts():
+            await self._see_to(f)
+        return result
+
+    async def _attempt(self, pool: IPool, work: Callable[[Transaction], R], *, reading: bool) -> tuple[R, Transaction]:
+        for attempt in range(1, self.ATTEMPTS + 1):
+            if self._stopped:
+                raise DatabaseUnavailable("The registry is stopping and takes no more work.")
+            try:
+                return await pool.run(self._transact, work, reading)
+            except exc.DBAPIError as error:
+                judgement = verdict(error, reading=reading)
+                if judgement is Verdict.FATAL:
+                    raise
+                if judgement is Verdict.UNAVAILABLE or attempt == self.ATTEMPTS:
+                    self._log.error("The database cannot serve: {error}", error=error.orig)
+                    raise DatabaseUnavailable() from error
+            await deferLater(self._reactor, random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  # not a secret
+        raise AssertionError("the last attempt returns or raises")
+
+    def _transact(self, work: Callable[[Transaction], R], reading: bool) -> tuple[R, Transaction]:
+        """One run of `work`, in a thread. Leaving the block without a commit rolls back."""
+        with self._engine.connect() as connection:
+            if reading:
+                connection.execution_options(**READING)
+            connection.begin()
+            txn = Transaction(connection, int(self._reactor.seconds() * 1000))
+            result = work(txn)
+            self._commit(txn)
+            return result, txn
+
+    def _commit(self, txn: Transaction) -> None:
+        try:
+            txn.connection.commit()
+        except exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise _CommitLost(txn.changes) from error
+            raise
+
+    async def _announce(self, changes: tuple[Change, ...]) -> None:
+        for listener in self._listeners if changes else ():
+            await self._see_to(listener, changes)
+
+    async def _see_to(self, f: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call what follows a commit. That is done, so a failure here is logged and not the caller's."""
+        try:
+            await maybeDeferred(f, *args, **kwargs)
+        except Exception:
+            self._log.failure("After a commit, {f} failed", f=f)
+
+
+def _answer(txn: Transaction) -> None:
+    txn.execute(sa.select(1))
+
+
+def open_database(reactor: IReactorTime, url: str, threads: Threads) -> Database:
+    """
+    The database at `url` (`sqlite:///path` or `postgresql://…`), not started. For SQLite, `threads` must have one
+    thread in `db_write`.
+    """
+    return Database(reactor, open_engine(url), threads.db_read, threads.db_write)
+
+
+def once(url: str, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """
+    One transaction in this thread, for a command beside a running server or without one; the schema is brought up to
+    date first. Raises `DatabaseUnavailable`.
+    """
+    from quay.database.migrations import migrate
+
+    engine = open_engine(url)
+    try:
+        migrate(engine)
+        with engine.begin() as connection:
+            return work(Transaction(connection, int(time.time() * 1000)), *args, **kwargs)
+    except exc.OperationalError as error:
+        raise DatabaseUnavailable(f"The database cannot be used: {error.orig}") from error
+    finally:
+        engine.dispose()

@@ -1,0 +1,94 @@
+"""
+One linear history of the schema, for both engines, as Alembic versions beside this module.
+
+Two numbers are kept in the database: which schema it has, and the oldest code that can live with that. So an old node
+goes on while a new one migrates, and refuses what it would damage.
+"""
+
+from __future__ import annotations
+
+import attrs
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from quay.database.engines import migrating, upsert
+from quay.database.schema import SCHEMA, SCHEMA_COMPAT, setting
+
+
+class SchemaUnfit(Exception):
+    """The database has a schema with which this code cannot work."""
+
+
+@attrs.frozen
+class Status:
+    """The schema of a database (0: none yet), and the oldest code, by its schema, that may use it."""
+
+    schema: int
+    compat: int
+
+    @property
+    def pending(self) -> bool:
+        """Whether `migrate` has something to do."""
+        return self.schema < SCHEMA
+
+    @property
+    def too_new(self) -> bool:
+        """Whether this code must keep its hands off."""
+        return self.compat > SCHEMA
+
+
+def status(engine: sa.Engine) -> Status:
+    """Which schema the database has."""
+    with engine.connect() as connection:
+        return _status(connection)
+
+
+def require(engine: sa.Engine) -> None:
+    """Raises `SchemaUnfit` unless this code can work on the database as it is."""
+    found = status(engine)
+    _refuse_newer(found)
+    if found.pending:
+        raise SchemaUnfit(
+            f"The database has schema {found.schema}, and this version needs {SCHEMA}: run 'quay migrate' first."
+        )
+
+
+def migrate(engine: sa.Engine) -> None:
+    """
+    Bring the database to this code's schema, in one transaction; several nodes may do so at once. A database that is
+    newer and compatible is left alone; raises `SchemaUnfit` for one that is not.
+    """
+    with migrating(engine) as connection:
+        found = _status(connection)
+        _refuse_newer(found)
+        if found.pending:
+            command.upgrade(_history(connection), "head")
+            _record(connection, schema=SCHEMA, schema_compat=SCHEMA_COMPAT)
+
+
+def _history(connection: sa.Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "quay.database:migrations")
+    return config
+
+
+def _status(connection: sa.Connection) -> Status:
+    if not sa.inspect(connection).has_table(setting.name):
+        return Status(0, 0)
+    rows = connection.execute(sa.select(setting.c.key, setting.c.value))
+    kept = {str(key): str(value) for key, value in rows}
+    return Status(int(kept.get("schema", 0)), int(kept.get("schema_compat", 0)))
+
+
+def _refuse_newer(found: Status) -> None:
+    if found.too_new:
+        raise SchemaUnfit(
+            f"The database has schema {found.schema}, made by a newer version, and nothing older than the version with "
+            f"schema {found.compat} may use it; this one has {SCHEMA}. Install the newer version, or restore a backup."
+        )
+
+
+def _record(connection: sa.Connection, **numbers: int) -> None:
+    statement = upsert(connection.dialect.name, setting, "key", update=("value",))
+    connection.execute(statement, [{"key": key, "value": str(number)} for key, number in numbers.items()])
