@@ -1,0 +1,124 @@
+"""
+Who is at the other end, and what he calls us: behind proxies both are hearsay, believed only from proxies we trust.
+
+Source: RFC 9110 section 7.2 (Host); RFC 3986 section 3.2.2 (host grammar); the X-Forwarded-* convention.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+import attrs
+
+from quay.oci.errors import InvalidRequest
+from quay.web.request import RegistryRequest
+
+Network = IPv4Network | IPv6Network
+
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST: Final = re.compile(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?P<ipv6>[0-9A-Fa-f:.]{{2,45}})\])(?::(?P<port>[0-9]{{1,5}}))?"
+)
+_HOP: Final = re.compile(
+    r"\[(?P<bracketed>[^\]]+)\](?::[0-9]+)?|(?P<ipv4>[0-9.]+)(?::[0-9]+)?|(?P<bare>[0-9A-Fa-f:.]+)"
+)
+_LOCAL: Final = IPv4Address("127.0.0.1")
+
+
+@attrs.frozen
+class Addresses:
+    """
+    How this registry is reached. `scheme` and `hostname` (with a port, if it is not the usual one) are what
+    the operator says; where they are None, the request says it.
+    """
+
+    scheme: str | None = None
+    hostname: str | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+
+    def client_address(self, request: RegistryRequest) -> str:
+        """The address of the client itself, through all proxies that are trusted."""
+        return client_address(request, self.trusted_proxies)
+
+    def external_url(self, request: RegistryRequest) -> str:
+        """
+        `scheme://host[:port]`, without a slash at the end, as the client reaches us. Raises `InvalidRequest` if the
+        client calls us by what cannot be a host.
+        """
+        forwarded = _trusts(self.trusted_proxies, _peer(request))
+        return f"{self.scheme or _scheme(request, forwarded)}://{self.hostname or _host(request, forwarded)}"
+
+
+def client_address(request: RegistryRequest, trusted_proxies: Iterable[Network]) -> str:
+    """
+    The peer of the connection, or, if that is a trusted proxy, the last address in `X-Forwarded-For` which is not.
+    A peer without an IP address (a Unix socket) counts as 127.0.0.1.
+    """
+    trusted = tuple(trusted_proxies)
+    client = _peer(request)
+    hops = _listed(request, "X-Forwarded-For") if _trusts(trusted, client) else []
+    for hop in reversed(hops):
+        address = _parse_hop(hop)
+        if address is None:
+            break
+        client = address
+        if not _trusts(trusted, client):
+            break
+    return str(client)
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` is a host name, an IPv4 address or a bracketed IPv6 address, perhaps with a port."""
+    spelled = _HOST.fullmatch(text) if len(text) <= 261 else None
+    if spelled is None:
+        return False
+    if spelled["ipv6"] is not None and (":" not in spelled["ipv6"] or _parse(spelled["ipv6"]) is None):
+        return False
+    return spelled["port"] is None or 0 < int(spelled["port"]) < 65536
+
+
+def _scheme(request: RegistryRequest, forwarded: bool) -> str:
+    said = _listed(request, "X-Forwarded-Proto")[-1:] if forwarded else []
+    if said and said[0].lower() in ("http", "https"):
+        return said[0].lower()
+    return "https" if request.isSecure() else "http"
+
+
+def _host(request: RegistryRequest, forwarded: bool) -> str:
+    said = _listed(request, "X-Forwarded-Host")[-1:] if forwarded else []
+    host = (said or _listed(request, "Host") or [""])[0]
+    if not is_host(host):
+        raise InvalidRequest(
+            f"{host[:80]!r} cannot be the host of this registry.",
+            advice="Send a Host header with a name or an address, and perhaps a port.",
+        )
+    return host.lower()
+
+
+def _listed(request: RegistryRequest, name: str) -> list[str]:
+    lines = request.requestHeaders.getRawHeaders(name.encode(), [])
+    return [entry.strip() for entry in b",".join(lines).decode("latin-1").split(",") if entry.strip()]
+
+
+def _peer(request: RegistryRequest) -> IPv4Address | IPv6Address:
+    return _parse(str(getattr(request.getClientAddress(), "host", ""))) or _LOCAL
+
+
+def _parse_hop(text: str) -> IPv4Address | IPv6Address | None:
+    spelled = _HOP.fullmatch(text)
+    return None if spelled is None else _parse(spelled["bracketed"] or spelled["ipv4"] or spelled["bare"])
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _trusts(networks: Iterable[Network], address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,412 @@
+"""
+HTTP/1.1 for a registry: a request is routed when its head is complete, and its body streams.
+
+What it promises beyond `twisted.web.http.HTTPChannel`: no byte of a body is read before a handler wants it, none is
+spooled to a file, and backpressure reaches the client; `100 Continue` is sent when the body is wanted; after an answer
+that came before the body, no byte of that body is ever parsed as a request; every wait for a client has an end; every
+refusal is a sentence that the client gets to read. HTTP/2 is not spoken.
+
+Source: RFC 9112 (HTTP/1.1), sections 6, 9.3 and 9.6; RFC 9110 section 10.1.1.
+
+Private names of HTTPChannel that are used here: `_command`, `_path`, `_version` (the request line), `_networkProducer`
+(the transport as a producer), `_dataBuffer` and `_buffer` (bytes of the next request),
+`_waitingForTransport` (the answer's buffer is full), and `_respondToBadRequestAndDisconnect`, which is overridden.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from enum import Enum
+from http import HTTPStatus
+from typing import Any, cast
+
+from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http, server
+from twisted.web.resource import IResource
+
+from quay.oci.errors import RegistryError, Unavailable
+from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, RequestBody
+from quay.web.connections import Connections, Limits
+from quay.web.head import HeadMalformed, HeadMeter, HeadTimeout, check_framing
+from quay.web.request import RegistryRequest, Translations, error_body
+
+__all__ = [
+    "BodyMalformed",
+    "BodyStalled",
+    "BodyTooLarge",
+    "ClientGone",
+    "Limits",
+    "RegistryChannel",
+    "RegistryRequest",
+    "RegistrySite",
+    "RequestBody",
+]
+log = Logger()
+
+TLS_HANDSHAKE = b"\x16\x03"
+"""What a client begins with that tries https first, as engines do: refused at once, it goes on with http."""
+
+
+class Phase(Enum):
+    """What a connection is waiting for."""
+
+    IDLE = "the first byte of a request"
+    HEAD = "the rest of a head"
+    BODY = "the rest of a body"
+    BROKEN = "an answer, after a body that cannot be read any further"
+    ANSWER = "an answer"
+    DRAIN = "the small rest of a body that nobody wants, before the next request"
+    LINGER = "the client to read its answer and hang up"
+    CLOSING = "the last bytes to leave"
+    CLOSED = "nothing"
+
+
+class RegistryChannel(http.HTTPChannel):
+    """One connection: a machine of `Phase`s, each with its own patience."""
+
+    MAX_LENGTH = 16 * 1024  # of one line
+    maxHeaders = totalHeadersSize = 1 << 30  # HeadMeter counts them
+    limits: Limits
+    site: RegistrySite
+    requests: list[RegistryRequest]
+    transport: ITCPTransport  # or a TLS transport, which has the same methods
+
+    _networkProducer: Any  # the transport again, in its role as a producer and consumer
+    _phase = Phase.IDLE
+    _head: HeadMeter
+    _expects_continue = False
+    _body_paused = False
+    _body_mark = 0  # bytes of the body at the last look at its progress
+    _wire_bytes = 0  # bytes of a chunked body with its framing
+    _discarded = 0
+
+    # Life and patience.
+
+    def connectionMade(self) -> None:
+        self.limits = self.site.limits
+        self.timeOut = None
+        super().connectionMade()
+        self.site.connections.opened(self)
+        self._enter(Phase.IDLE, self.limits.idle_seconds)
+        if self.site.connections.flooded:
+            self.abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._phase is Phase.HEAD:
+            self.requests.clear()  # half a head is no request
+        self._phase = Phase.CLOSED
+        super().connectionLost(reason)
+        self.site.connections.closed(self)
+
+    def abort(self) -> None:
+        """Break the connection now; what was not sent is lost."""
+        self.transport.abortConnection()
+
+    def retire(self) -> None:
+        """Take no request after the one that is being answered."""
+        if self._phase is Phase.IDLE:
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        if self._phase is not Phase.CLOSED:
+            self._enter(Phase.CLOSING, self.limits.close_seconds)
+            super().loseConnection()
+
+    def _enter(self, phase: Phase, patience: int | None = None) -> None:
+        self._phase = phase
+        self.setTimeout(patience)
+
+    def timeoutConnection(self) -> None:
+        if self._phase is Phase.BODY:
+            self._check_progress()
+        elif self._phase is Phase.IDLE or (self._phase is Phase.HEAD and not self._head.lines):
+            self.loseConnection()
+        elif self._phase is Phase.HEAD:
+            self.refuse(HeadTimeout("The head of this request did not arrive in time.", advice="Send it in one go."))
+        else:
+            self.abort()
+
+    # The head.
+
+    def dataReceived(self, data: bytes) -> None:
+        # Not calling up: there every byte would renew the client's time.
+        if self._phase is Phase.IDLE:
+            self._head_begins(data)
+        if self._phase in _DEAF:
+            self._discard(data)
+        else:
+            LineReceiver.dataReceived(self, data)
+
+    def _head_begins(self, data: bytes) -> None:
+        self._head = HeadMeter(self.limits)
+        self._enter(Phase.HEAD, self.limits.head_seconds)
+        if self.site.connections.crowded:
+            busy = "This registry has too many connections."
+            self.refuse(Unavailable(busy, advice="Try again soon.", headers={"Retry-After": "5"}))
+        elif data.startswith(TLS_HANDSHAKE):
+            self.refuse(HeadMalformed("it speaks TLS to a port that speaks plain HTTP"))
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._phase is not Phase.HEAD:
+            return  # refused within the same segment
+        try:
+            self._head.take(line)
+        except RegistryError as error:
+            self.refuse(error)
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        if self._phase is Phase.HEAD:
+            self.refuse(self._head.too_long())
+
+    def refuse(self, error: RegistryError) -> None:
+        """Answer a request that never came to be, and hang up when the client has read it."""
+        self.requests.clear()
+        body = error_body(error)
+        lines = [
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in error.headers.items()),
+        ]
+        self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self._linger()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._phase is Phase.HEAD:
+            self.refuse(HeadMalformed("its headers contradict each other"))
+        elif self._phase is Phase.BODY:
+            self._break_off(BodyMalformed("The chunked coding of this body is broken.", advice="Send it again."))
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        try:
+            check_framing(self._version, request.requestHeaders)
+        except HeadMalformed as error:
+            self.refuse(error)
+            return
+        request.parseCookies()
+        self.persistent = self.checkPersistence(request, self._version)
+        request.gotLength(self.length)
+        if self.length != 0:  # else allContentReceived comes next, and routes
+            self._body_begins(request)
+
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        options = b",".join(request.requestHeaders.getRawHeaders(b"Connection", [])).lower()
+        return version == b"HTTP/1.1" and b"close" not in {option.strip() for option in options.split(b",")}
+
+    # The body.
+
+    def _body_begins(self, request: RegistryRequest) -> None:
+        expect = request.requestHeaders.getRawHeaders(b"Expect", [b""])[0]
+        self._expects_continue = expect.lower() == b"100-continue" and self._version == b"HTTP/1.1"
+        self._wire_bytes = 0
+        self._enter(Phase.BODY)
+        self.pause_body()
+        request.head_received(self._command, self._path, self._version)
+
+    def want_body(self) -> None:
+        """Somebody reads the body from here on."""
+        if self._phase is Phase.BODY and self._expects_continue and not self.requests[0].startedWriting:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expects_continue = False
+        self.resume_body()
+
+    def pause_body(self) -> None:
+        """Read no further. Meanwhile we are the slow party, and the client's time does not run."""
+        if self._phase is Phase.BODY and not self._body_paused:
+            self._body_paused = True
+            self.setTimeout(None)
+            self._networkProducer.pauseProducing()
+
+    def resume_body(self) -> None:
+        """Read on."""
+        if self._phase is Phase.BODY and self._body_paused:
+            self._watch_progress()
+            self._read_on()
+
+    def resumeProducing(self) -> None:  # the buffer of the answer has drained, which is no reason to read
+        super().resumeProducing()
+        if self._body_paused:
+            self._networkProducer.pauseProducing()
+        if self.paused:
+            self.callLater(0, self._next_request)
+
+    def _read_on(self) -> None:
+        self._body_paused = False
+        self._networkProducer.resumeProducing()
+
+    def _watch_progress(self) -> None:
+        self._body_mark = self.requests[0].body.received
+        self.setTimeout(self.limits.body_seconds)
+
+    def _check_progress(self) -> None:
+        if self.requests[0].body.received - self._body_mark >= self.limits.body_progress:
+            self._watch_progress()
+        else:
+            self._break_off(BodyStalled("The body of this request stopped arriving.", advice="Send it again."))
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._phase is Phase.BODY and self.length is None:
+            self._check_framing_ratio(len(data))
+        if self._phase in _DEAF:
+            self._discard(data)
+        else:
+            super().rawDataReceived(data)
+
+    def _check_framing_ratio(self, arrived: int) -> None:
+        allowed = self.limits.drain_bytes + self.limits.framing_ratio * self.requests[0].body.received
+        if self._wire_bytes > allowed:
+            self._break_off(BodyMalformed("This body is mostly chunk headers.", advice="Send larger chunks."))
+        self._wire_bytes += arrived
+
+    def _break_off(self, error: RegistryError) -> None:
+        self._networkProducer.pauseProducing()
+        self._enter(Phase.BROKEN)
+        self.requests[0].body.failed(Failure(error))
+
+    def allContentReceived(self) -> None:
+        if self._phase in _DEAF:
+            return
+        draining = self._phase is Phase.DRAIN
+        self._enter(Phase.ANSWER)
+        self._body_paused = False
+        super().allContentReceived()
+        if draining:
+            self.requestDone(self.requests[0])
+
+    # The answer.
+
+    def answer_begins(self, request: RegistryRequest) -> None:
+        """The head of an answer is about to be written: decide whether the connection outlives it."""
+        if (
+            self.site.connections.retiring
+            or self._phase is Phase.BROKEN
+            or (self._phase is Phase.BODY and not self._drainable())
+        ):
+            self.persistent = False
+        if b"close" in request.responseHeaders.getRawHeaders(b"Connection", []):
+            self.persistent = False
+        if not self.persistent:
+            request.setHeader(b"Connection", b"close")
+
+    def _drainable(self) -> bool:
+        if self._phase is Phase.BROKEN or self.length is None or self._expects_continue:
+            return False  # nobody knows how much would come, or whether anything will
+        return self.length - self.requests[0].body.received <= self.limits.drain_bytes
+
+    def requestDone(self, request: http.Request) -> None:
+        if self._phase in (Phase.BODY, Phase.BROKEN):
+            self._answered_early()
+            return
+        self._enter(Phase.IDLE, self.limits.idle_seconds)
+        if self._buffer or any(self._dataBuffer):
+            # Pipelined requests take turns with everybody else's, and wait for their client to read the answers.
+            self.paused = True
+            self.callLater(0, self._next_request)
+        super().requestDone(request)
+
+    def _next_request(self) -> None:
+        if self.paused and not self._waitingForTransport and self._phase is not Phase.CLOSED:
+            self.paused = False
+            self.dataReceived(b"")
+
+    def _answered_early(self) -> None:
+        self.requests[0].body.discard()
+        if self._phase is Phase.BODY and self.persistent:
+            self._enter(Phase.DRAIN, self.limits.linger_seconds)
+            self._read_on()
+        else:
+            self.requests.clear()
+            self._linger()
+
+    def _linger(self) -> None:
+        # Closing now would make the kernel answer the client's next byte with a reset, which eats our answer.
+        self.persistent = False
+        self._enter(Phase.LINGER, self.limits.linger_seconds)
+        self._networkProducer.unregisterProducer()
+        if ITCPTransport.providedBy(self.transport) and not self.isSecure():
+            # Nothing more is coming. (TLS has no such half-close: there it would cut the answer off.)
+            self.transport.loseWriteConnection()
+        self._read_on()
+
+    def _discard(self, data: bytes) -> None:
+        self._discarded += len(data)
+        if self._discarded > self.limits.linger_bytes:
+            self.abort()
+
+    # The transport: for a producer of the answer, and for a body that leaves without passing through user space.
+
+    def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
+        super().registerProducer(producer, streaming)
+        if self._waitingForTransport and streaming:  # what came before it still fills the buffer
+            cast(IPushProducer, producer).pauseProducing()
+
+    def lend_transport(self, producer: IPullProducer) -> None:
+        """Let `producer` be asked, in the channel's place, whenever the transport has sent all it was given."""
+        self._networkProducer.unregisterProducer()
+        self._networkProducer.registerProducer(producer, False)
+
+    def reclaim_transport(self) -> None:
+        """End the loan, when the body has left."""
+        self._networkProducer.unregisterProducer()
+        self._networkProducer.registerProducer(self, True)
+        self.resumeProducing()  # whatever filled the buffer before the loan has left too
+
+
+_DEAF = frozenset({Phase.BROKEN, Phase.LINGER, Phase.CLOSING, Phase.CLOSED})
+
+
+class RegistrySite(server.Site):
+    """
+    The resources behind one port, and its connections. `observer` is called once with each request that ended,
+    whether its answer was sent or its client hung up (`request.disconnected`); nothing else is logged per request.
+    `translations` are what `run_handler` tells clients of other layers' exceptions. `connections.retire()` lets the
+    connections come to their ends.
+    """
+
+    requestFactory = RegistryRequest
+    protocol: Any = RegistryChannel  # Site believes in a proxy that may turn into HTTP/2
+    displayTracebacks = False
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        reactor: IReactorTime,
+        observer: Callable[[RegistryRequest], None] | None = None,
+        limits: Limits | None = None,
+        translations: Translations | None = None,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
+        self.limits = limits or Limits()
+        self.connections = Connections(self.limits.connections)
+        self.translations = translations or {}
+        self.new_id = new_id
+        self._observer = observer
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """No access log, and no clock that ticks for it."""
+
+    def stopFactory(self) -> None:
+        """See `startFactory`."""
+
+    def log(self, request: http.Request) -> None:
+        if self._observer is None:
+            return
+        assert isinstance(request, RegistryRequest)
+        try:
+            self._observer(request)
+        except Exception:  # an observer must not cost a client its answer
+            log.failure("the observer failed on request {request_id}", request_id=request.id)

@@ -1,0 +1,132 @@
+"""
+A request of this server: routed when its head is complete, with a body that streams and an id for the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http, server
+
+from quay.oci.errors import RegistryError
+from quay.web.body import ClientGone, RequestBody
+
+if TYPE_CHECKING:
+    from quay.web.channel import RegistryChannel, RegistrySite
+
+log = Logger()
+
+Translations = Mapping[type[Exception], Callable[[Exception], RegistryError]]
+"""What to tell a client of the exceptions of other layers, by class; a subclass is told as its nearest base."""
+
+
+class InternalError(RegistryError):
+    """Something broke that the client has no part in; the log knows more under the same id."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"The registry failed to answer this request ({request_id}).",
+            advice="Try again; if it stays, tell whoever runs this registry the id of the request.",
+            request_id=request_id,
+        )
+
+
+def error_body(error: RegistryError) -> bytes:
+    """The error as the specification's JSON."""
+    return json.dumps(error.body()).encode()
+
+
+class RegistryRequest(server.Request):
+    """
+    A `twisted.web` request without `content`: its bytes are `body`. `args` holds the query only. `began` is the time
+    at which the head was complete, in seconds of the site's clock.
+    """
+
+    body: RequestBody
+    channel: RegistryChannel  # None after the client hung up, gone after the answer
+    site: RegistrySite
+    began = 0.0
+    _id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What the log and the client call this request."""
+        if self._id is None:
+            self._id = self.site.new_id()
+        return self._id
+
+    @property
+    def answerable(self) -> bool:
+        """Nothing of the answer is on its way yet, and somebody is there to read it."""
+        return not (self.startedWriting or self.finished or self._disconnected)
+
+    @property
+    def disconnected(self) -> bool:
+        """The client has hung up."""
+        return self._disconnected
+
+    def hang_up(self) -> None:
+        """Break the connection, so that half an answer does not look whole. Harmless when all is said."""
+        if not self.finished and self.channel is not None:
+            self.channel.abort()
+
+    # From the channel.
+
+    def gotLength(self, length: int | None) -> None:
+        # Not calling up: there twisted.web would open a file.
+        self.body = RequestBody(self.channel, length)
+
+    def head_received(self, method: bytes, uri: bytes, version: bytes) -> None:
+        """Route the request: everything but its body is known."""
+        self.site = self.channel.site
+        self.began = self.site.reactor.seconds()
+        self.method, self.uri, self.clientproto = method, uri, version
+        self.path, _, query = uri.partition(b"?")
+        self.args = http.parse_qs(query, True) if query else {}
+        self.process()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self.body.data_received(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.body.completed()
+        if self.body.length == 0:
+            self.head_received(command, path, version)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.finished:
+            return  # its body was still being drained
+        # notifyFinish comes first: a handler that waits for the body is cancelled rather than failed.
+        super().connectionLost(reason)
+        self.body.failed(Failure(ClientGone("the client hung up in the middle of its request")))
+        self.site.log(self)
+
+    # The answer.
+
+    def write(self, data: bytes) -> None:
+        if self.answerable:
+            self.channel.answer_begins(self)
+        super().write(data)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """The last resort, for what a resource or Klein let through: logged under the id, and told without detail."""
+        log.failure("request {request_id} failed: {summary}", reason, request_id=self.id, summary=self.summary)
+        if not self.answerable:
+            self.hang_up()
+            return reason
+        body = error_body(InternalError(self.id))
+        self.setResponseCode(http.INTERNAL_SERVER_ERROR)
+        self.setHeader(b"Content-Type", b"application/json")
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
+        return reason
+
+    @property
+    def summary(self) -> str:
+        """What may be logged of this request: no query and no header, which can hold secrets."""
+        return f"{self.method.decode('ascii', 'replace')} {self.path.decode('ascii', 'replace')}"
