@@ -1,0 +1,172 @@
+"""
+Blobs, and the links through which a repository reaches them: without a link, a blob is unknown there, whoever asks.
+
+A link is leased when it is made, so that the garbage collector spares it until a manifest names the blob. Whoever
+removes links or manifests takes `quay.model.reachability.lock`; whoever makes a link holds the row of the blob, so a
+link never points to a blob that is being forgotten: either it comes first, or the blob is made anew.
+
+Announces `("blob", repository_id, digest)` for every link that comes, is leased again or goes. Source: OCI Distribution
+Specification 1.1 "Mounting a blob from another repository" and "Deleting Blobs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any, Final
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import Insert
+
+from quay.database import Transaction
+from quay.database.engines import greatest, insert, insert_or_ignore
+from quay.database.schema import blob as blob_row
+from quay.database.schema import manifest, manifest_blob, placement, repository, repository_blob
+from quay.model.permission import role
+from quay.model.reachability import lock, share
+from quay.model.repository import Repository, by_id
+from quay.oci.errors import Denied
+from quay.oci.reference import Digest
+
+
+class BlobInUse(Denied):
+    """The blob cannot be deleted: a manifest that can be pulled names it."""
+
+
+@attrs.frozen
+class Blob:
+    """A blob as one repository sees it: `size` in bytes, and the names of the `locations` that hold it."""
+
+    id: int
+    digest: Digest
+    size: int
+    locations: tuple[str, ...]
+
+
+_IN_REPOSITORY: Final = repository_blob.c.repository_id == sa.bindparam("in_repository")
+_LINKED: Final = (
+    sa.select(blob_row.c.id)
+    .join(repository_blob, repository_blob.c.blob_id == blob_row.c.id)
+    .where(_IN_REPOSITORY, blob_row.c.digest == sa.bindparam("digest"))
+)
+_FIND: Final = (
+    _LINKED.add_columns(blob_row.c.size, placement.c.location)
+    .outerjoin(placement, placement.c.blob_id == blob_row.c.id)
+    .order_by(placement.c.location)
+)
+_HOLD: Final = (
+    sa.select(blob_row.c.id)
+    .where(blob_row.c.digest == sa.bindparam("digest"))
+    .with_for_update(read=True, key_share=True)
+)
+_HOLD_LINKED: Final = _LINKED.with_for_update(read=True, key_share=True, of=blob_row)
+_SOURCES: Final = (
+    sa.select(repository.c.id)
+    .join(repository_blob, repository_blob.c.repository_id == repository.c.id)
+    .join(blob_row, blob_row.c.id == repository_blob.c.blob_id)
+    .where(blob_row.c.digest == sa.bindparam("digest"))
+    .order_by(repository.c.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
+_NAMED_SOURCES: Final = _SOURCES.where(repository.c.name.in_(sa.bindparam("names", expanding=True)))
+_NAMING: Final = sa.select(manifest_blob.c.manifest_id).where(
+    manifest_blob.c.repository_id == sa.bindparam("in_repository"), manifest_blob.c.blob_id == sa.bindparam("of_blob")
+)
+_USER: Final = (
+    sa.select(manifest.c.digest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_(None)).limit(1)
+)
+_FORGET_USERS: Final = sa.delete(manifest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_not(None))
+_UNLINK: Final = sa.delete(repository_blob).where(_IN_REPOSITORY, repository_blob.c.blob_id == sa.bindparam("of_blob"))
+
+
+@cache
+def _lease(dialect: str) -> Insert:
+    statement = insert(dialect, repository_blob)
+    longest = greatest(repository_blob.c.leased_until_ms, statement.excluded.leased_until_ms)
+    return statement.on_conflict_do_update(
+        index_elements=["repository_id", "blob_id"], set_={"leased_until_ms": longest}
+    )
+
+
+def blob(txn: Transaction, repository_id: int, digest: Digest) -> Blob | None:
+    """The blob, if this repository has a link to it."""
+    rows = txn.execute(_FIND, {"in_repository": repository_id, "digest": digest}).all()
+    if not rows:
+        return None
+    return Blob(rows[0].id, digest, rows[0].size, tuple(row.location for row in rows if row.location is not None))
+
+
+def link_blob(txn: Transaction, repository_id: int, digest: Digest, size: int, location: str, *, lease_s: int) -> Blob:
+    """
+    Record that `location` holds this blob of `size` bytes, and link it to the repository for `lease_s` seconds at
+    least. Raises `NameUnknown` if the repository has been deleted meanwhile.
+    """
+    share(txn, repository_id)
+    blob_id = _held(txn, digest, size)
+    txn.execute(insert_or_ignore(txn.dialect, placement), {"blob_id": blob_id, "location": location})
+    return _link(txn, repository_id, blob_id, digest, lease_s)
+
+
+def mount_blob(txn: Transaction, source_id: int, target_id: int, digest: Digest, *, lease_s: int) -> Blob | None:
+    """Link a blob of the repository `source_id` to `target_id`; None if the source has none. Raises `NameUnknown`."""
+    share(txn, target_id)
+    blob_id = txn.execute(_HOLD_LINKED, {"in_repository": source_id, "digest": digest}).scalar()
+    return None if blob_id is None else _link(txn, target_id, blob_id, digest, lease_s)
+
+
+def readable_source(
+    txn: Transaction, digest: Digest, *, holder_id: int | None, names: Collection[str] | None, limit: int = 16
+) -> Repository | None:
+    """
+    A repository that links the blob and that the holder may read, for a mount that does not say from where. `names`
+    are the repositories to which a token confines the holder. Looks at `limit` repositories at most.
+    """
+    statement = _SOURCES if names is None else _NAMED_SOURCES
+    parameters: dict[str, Any] = {"digest": digest, "most": limit}
+    candidates = txn.execute(statement, parameters if names is None else parameters | {"names": list(names)}).scalars()
+    found = (by_id(txn, candidate) for candidate in candidates.all())
+    return next((one for one in found if one is not None and role(txn, one, holder_id) is not None), None)
+
+
+def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
+    """
+    Remove the link; False if there is none. Unreachable manifests that name the blob go with it, because the time
+    machine could not restore them whole. Raises `BlobInUse` if a reachable manifest names it, and `NameUnknown`.
+    """
+    lock(txn, repository_id)
+    blob_id = txn.execute(_LINKED, {"in_repository": repository_id, "digest": digest}).scalar()
+    if blob_id is None:
+        return False
+    where = {"in_repository": repository_id, "of_blob": blob_id}
+    user = txn.execute(_USER, where).scalar()
+    if user is not None:
+        raise BlobInUse(
+            f"The blob {digest} cannot be deleted: the manifest {user} names it.",
+            advice="Delete the manifest first.",
+            manifest=user,
+        )
+    txn.execute(_FORGET_USERS, where)
+    txn.execute(_UNLINK, where)
+    txn.changed("blob", repository_id, digest)
+    return True
+
+
+def _held(txn: Transaction, digest: Digest, size: int) -> int:
+    """The row of the blob, old or new, held against its deletion until the transaction ends."""
+    new = {"digest": digest, "size": size, "created_ms": txn.now_ms}
+    while (found := txn.execute(_HOLD, {"digest": digest}).first()) is None:  # again if it was deleted in between
+        txn.execute(insert_or_ignore(txn.dialect, blob_row), new)
+    return int(found.id)
+
+
+def _link(txn: Transaction, repository_id: int, blob_id: int, digest: Digest, lease_s: int) -> Blob:
+    leased_until_ms = txn.now_ms + lease_s * 1000
+    txn.execute(
+        _lease(txn.dialect),
+        {"repository_id": repository_id, "blob_id": blob_id, "leased_until_ms": leased_until_ms},
+    )
+    txn.changed("blob", repository_id, digest)
+    linked = blob(txn, repository_id, digest)
+    assert linked is not None, "it has just been linked"
+    return linked

@@ -1,0 +1,165 @@
+"""
+Credentials: the secrets of machines — of robots, applications, OAuth clients, and tokens for one repository.
+
+A secret is long and random, so its SHA-256 is as good as a slow hash and can be looked up; the secret itself is given
+out once, when it is made, and is in no value, row or error afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from collections.abc import Iterable
+from typing import Final, Literal
+from uuid import uuid4
+
+import attrs
+import sqlalchemy as sa
+
+from quay.database import Transaction
+from quay.database.schema import credential as table
+from quay.database.schema import namespace as holder
+from quay.model import namespace
+from quay.model.namespace import Namespace
+from quay.model.permission import Role
+
+Kind = Literal["robot", "app", "oauth", "access"]
+
+SECRET_LENGTH: Final = {"robot": 64, "app": 120, "oauth": 80, "access": 64}
+_ALPHABET: Final = string.ascii_uppercase + string.digits
+
+
+class CredentialInvalid(Exception):
+    """A credential that cannot be, such as a robot's for somebody who is no robot."""
+
+
+@attrs.frozen
+class Credential:
+    """A secret that somebody holds, without the secret. `owner_enabled`: its holder, and a robot's owner, are."""
+
+    id: int
+    uuid: str
+    namespace: Namespace
+    kind: Kind
+    repository_id: int | None
+    role: Role | None
+    scope: str | None
+    expires_ms: int | None
+    owner_enabled: bool
+
+
+def create(
+    txn: Transaction,
+    namespace_id: int,
+    kind: Kind,
+    *,
+    title: str = "",
+    secret: str | None = None,
+    expires_ms: int | None = None,
+    repository_id: int | None = None,
+    role: Role | None = None,
+    scope: str | None = None,
+) -> tuple[Credential, str]:
+    """
+    A new credential, and its secret (a fresh one unless given). Raises `CredentialInvalid`.
+    """
+    secret = secret or _fresh(kind)
+    _check(txn, namespace_id, kind)
+    row = {
+        "uuid": str(uuid4()),
+        "namespace_id": namespace_id,
+        "kind": kind,
+        "title": title,
+        "secret_hash": _hash(secret),
+        "repository_id": repository_id,
+        "role": str(role) if role else None,
+        "scope": scope,
+        "created_ms": txn.now_ms,
+        "expires_ms": expires_ms,
+    }
+    made = txn.execute(sa.insert(table).values(**row).returning(table.c.id)).scalar_one()
+    txn.changed("credential", made)
+    found = _one(txn, table.c.id == made)
+    assert found is not None, "it was inserted in this transaction"
+    return found, secret
+
+
+def find(txn: Transaction, kind: Kind, secret: str) -> Credential | None:
+    """The credential of this kind with this secret, if it has not expired. Whether its holder is enabled, it says."""
+    alive = sa.or_(table.c.expires_ms.is_(None), table.c.expires_ms > txn.now_ms)
+    return _one(txn, table.c.secret_hash == _hash(secret), table.c.kind == kind, alive)
+
+
+def replace_robot_token(txn: Transaction, robot_id: int, secret: str | None = None) -> str:
+    """Give the robot a new token, its only one from now on; gives the token."""
+    _revoke(txn, table.c.namespace_id == robot_id, table.c.kind == "robot")
+    return create(txn, robot_id, "robot", secret=secret)[1]
+
+
+def revoke(txn: Transaction, namespace_id: int, uuid: str) -> bool:
+    """Make a credential of this holder worthless; False if this holder has none with this uuid."""
+    return _revoke(txn, table.c.namespace_id == namespace_id, table.c.uuid == uuid)
+
+
+def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
+    """Remember that these credentials were in use at `now_ms`."""
+    txn.execute(sa.update(table).where(table.c.id.in_(sorted(ids))).values(last_used_ms=now_ms))
+
+
+def _revoke(txn: Transaction, *conditions: sa.ColumnElement[bool]) -> bool:
+    gone = txn.execute(sa.delete(table).where(*conditions).returning(table.c.id)).scalars().all()
+    for credential_id in gone:
+        txn.changed("credential", credential_id)
+    return bool(gone)
+
+
+_OWNER: Final = holder.alias("owner")
+_SELECT: Final = (
+    sa.select(
+        table.c.id.label("credential_id"),
+        table.c.uuid.label("credential_uuid"),
+        table.c.kind.label("credential_kind"),
+        table.c.repository_id,
+        table.c.role,
+        table.c.scope,
+        table.c.expires_ms,
+        sa.and_(holder.c.enabled, sa.func.coalesce(_OWNER.c.enabled, sa.true())).label("owner_enabled"),
+        *namespace.COLUMNS,
+    )
+    .join_from(table, holder, table.c.namespace_id == holder.c.id)
+    .outerjoin(_OWNER, holder.c.owner_id == _OWNER.c.id)
+)
+
+
+def _one(txn: Transaction, *conditions: sa.ColumnElement[bool]) -> Credential | None:
+    row = txn.execute(_SELECT.where(*conditions)).first()
+    if row is None:
+        return None
+    return Credential(
+        id=row.credential_id,
+        uuid=row.credential_uuid,
+        namespace=Namespace(*row[-len(namespace.COLUMNS) :]),
+        kind=row.credential_kind,
+        repository_id=row.repository_id,
+        role=Role.parse(row.role) if row.role else None,
+        scope=row.scope,
+        expires_ms=row.expires_ms,
+        owner_enabled=bool(row.owner_enabled),
+    )
+
+
+def _check(txn: Transaction, namespace_id: int, kind: Kind) -> None:
+    found = namespace.by_id(txn, namespace_id)
+    if found is None:
+        raise CredentialInvalid("There is nobody to hold this credential.")
+    if (kind == "robot") != (found.kind == "robot"):
+        raise CredentialInvalid(f"{found.name} is a {found.kind} and cannot hold a credential of the kind {kind!r}.")
+
+
+def _fresh(kind: Kind) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_LENGTH[kind]))
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,180 @@
+"""
+Which manifests a repository still reaches, and who may change that.
+
+A manifest is **reachable** while an unended tag row names it (a hidden one too), while a reachable index has it as a
+child, or while the subject it refers to is reachable; `unreachable_ms` is NULL for exactly these. Everything else is
+out of sight: it cannot be read and is no referrer, but the time machine can restore it until the garbage collector
+comes. An index can refer to its own child, so two manifests may name each other as keepers: only what hangs on a tag
+counts, and a cycle does not hold itself up.
+
+A **deleted** manifest (`deleted_ms`) was deleted by its digest. It is unreachable whoever else would keep it, until it
+is pushed again or a tag is restored to it.
+
+Locks, on PostgreSQL (SQLite has one writer), always taken in this order:
+
+1. the repository row: `lock` by whoever changes tags or manifests of the repository or removes anything from it, the
+   garbage collector included; `share` by whoever only links blobs. Pushes to one repository stand in line for a few
+   statements, and every statement after the lock sees all that was committed before it. Whoever links blobs and puts a
+   manifest in one transaction takes `lock` first.
+2. the blob row: FOR KEY SHARE by whoever links it. Whoever deletes blob rows locks them FOR UPDATE SKIP LOCKED in one
+   statement, and looks in the next, which sees what was committed meanwhile, whether a repository links them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from quay.database import Transaction
+from quay.database.schema import manifest, manifest_child, repository, tag
+from quay.oci.errors import NameUnknown
+
+_REPOSITORY: Final = sa.bindparam("in_repository", type_=manifest.c.repository_id.type)
+_ROW: Final = sa.select(repository.c.id).where(repository.c.id == sa.bindparam("id"))
+_LOCK: Final = _ROW.with_for_update(key_share=True)
+_SHARE: Final = _ROW.with_for_update(read=True, key_share=True)
+_MARK: Final = (
+    sa.update(manifest)
+    .where(manifest.c.id.in_(sa.bindparam("marked", expanding=True)))
+    .values(unreachable_ms=sa.bindparam("since", type_=sa.BigInteger()))
+)
+
+PARAMETERS: Final = 10_000  # in one statement; SQLite takes 32,766
+
+T = TypeVar("T")
+
+
+def lock(txn: Transaction, repository_id: int) -> None:
+    """Be the only one to change this repository's content until the transaction ends. Raises `NameUnknown`."""
+    _hold(txn, repository_id, _LOCK)
+
+
+def share(txn: Transaction, repository_id: int) -> None:
+    """Keep this repository from being deleted until the transaction ends. Raises `NameUnknown`."""
+    _hold(txn, repository_id, _SHARE)
+
+
+def _hold(txn: Transaction, repository_id: int, statement: sa.Select[tuple[int]]) -> None:
+    if txn.execute(statement, {"id": repository_id}).first() is None:
+        raise NameUnknown("This repository has been deleted.", advice="Push again to create it anew.")
+
+
+def review(txn: Transaction, repository_id: int, manifest_ids: Collection[int]) -> None:
+    """
+    Bring `unreachable_ms` of these manifests, and of all that they keep at any remove, in line with the tags as they
+    are now. Needs `lock`. One query, whatever the depth, and updates of what is wrong.
+    """
+    seeds = {"in_repository": repository_id, "seeds": list(manifest_ids)}
+    rows = txn.execute(_affected(txn.dialect), seeds).all()
+    kept = _spread({row.id for row in rows if row.anchored}, rows)
+    wrong = {row.id: row for row in rows if row.reachable != (row.id in kept)}
+    for row in wrong.values():
+        manifest_changed(txn, repository_id, row.digest, row.subject_digest)
+    _mark(txn, [manifest_id for manifest_id in wrong if manifest_id in kept], None)
+    _mark(txn, [manifest_id for manifest_id in wrong if manifest_id not in kept], txn.now_ms)
+
+
+def _spread(anchored: set[int], rows: Sequence[sa.Row[Any]]) -> set[int]:
+    """The anchored manifests, and what they keep, and what that keeps."""
+    keeps: dict[int, list[int]] = {}
+    for row in rows:
+        keeps.setdefault(row.keeper_id, []).append(row.id)
+    kept, ahead = set(anchored), list(anchored)
+    while ahead:
+        found = set(keeps.get(ahead.pop(), ())) - kept
+        kept |= found
+        ahead += found
+    return kept
+
+
+def _mark(txn: Transaction, manifest_ids: list[int], unreachable_ms: int | None) -> None:
+    for batch in batches(manifest_ids):
+        txn.execute(_MARK, {"marked": batch, "since": unreachable_ms})
+
+
+def manifest_changed(txn: Transaction, repository_id: int, digest: str, subject_digest: str | None) -> None:
+    """Announce that a manifest came into sight or went out of it."""
+    txn.changed("manifest", repository_id, digest)
+    if subject_digest is not None:
+        txn.changed("referrers", repository_id, subject_digest)
+
+
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`values` in portions that one statement can take as parameters."""
+    return (values[start : start + PARAMETERS] for start in range(0, len(values), PARAMETERS))
+
+
+@cache
+def _affected(dialect: str) -> sa.Select[Any]:
+    """
+    The seeds and what they keep at any remove, once for each keeper by which it was found: whether it is reachable
+    now, and whether it is anchored, that is, kept by a tag or by something reachable that is not itself in question.
+    """
+    affected = _closure(dialect)
+    keeper = manifest.alias("keeper")
+    outside = (
+        keeper.c.repository_id == _REPOSITORY,
+        keeper.c.unreachable_ms.is_(None),
+        keeper.c.id.not_in(sa.select(affected.c.id)),
+    )
+    tagged = sa.exists().where(tag.c.manifest_id == manifest.c.id, tag.c.end_ms.is_(None))
+    child = sa.exists().where(
+        manifest_child.c.repository_id == _REPOSITORY,
+        manifest_child.c.child_digest == manifest.c.digest,
+        keeper.c.id == manifest_child.c.manifest_id,
+        *outside,
+    )
+    referrer = sa.exists().where(keeper.c.digest == manifest.c.subject_digest, *outside)
+    return sa.select(
+        affected.c.keeper_id,
+        manifest.c.id,
+        manifest.c.digest,
+        manifest.c.subject_digest,
+        manifest.c.unreachable_ms.is_(None).label("reachable"),
+        sa.and_(manifest.c.deleted_ms.is_(None), sa.or_(tagged, child, referrer)).label("anchored"),
+    ).join(affected, affected.c.id == manifest.c.id)
+
+
+def _closure(dialect: str) -> sa.CTE:
+    """The seeds; children and referrers of these; theirs. What was deleted ends the way."""
+    none = sa.literal(0, manifest.c.id.type).label("keeper_id")
+    seeds = sa.select(none, manifest.c.id, manifest.c.digest).where(
+        manifest.c.repository_id == _REPOSITORY, manifest.c.id.in_(sa.bindparam("seeds", expanding=True))
+    )
+    closure = seeds.cte("affected", recursive=True)
+    kept = sa.and_(manifest.c.repository_id == _REPOSITORY, manifest.c.deleted_ms.is_(None))
+    child = sa.and_(kept, manifest.c.digest.in_(_child_digests(closure)))
+    referrer = sa.and_(kept, manifest.c.subject_digest == closure.c.digest)
+    if dialect == "sqlite":
+        found = sa.select(closure.c.id, manifest.c.id, manifest.c.digest)
+        return closure.union(*(found.select_from(closure.join(manifest, is_kept)) for is_kept in (child, referrer)))
+    # PostgreSQL lets a recursion name itself only once.
+    found = sa.select(manifest.c.id, manifest.c.digest).correlate(closure)
+    step = sa.union_all(found.where(child), found.where(referrer)).lateral()
+    return closure.union(sa.select(closure.c.id, *step.c).select_from(closure.join(step, sa.true())))
+
+
+def _child_digests(index: sa.CTE) -> sa.Select[tuple[str]]:
+    children = sa.select(manifest_child.c.child_digest).where(manifest_child.c.manifest_id == index.c.id)
+    return children.correlate(index)
+
+
+def undelete(txn: Transaction, repository_id: int, manifest_id: int) -> None:
+    """Forget that this manifest, or a child below it, was deleted by its digest. Needs `lock`, and a review after."""
+    txn.execute(_UNDELETE, {"in_repository": repository_id, "seed": manifest_id})
+
+
+def _whole() -> sa.CTE:
+    whole = sa.select(sa.bindparam("seed", type_=manifest.c.id.type).label("id")).cte("whole", recursive=True)
+    child = sa.and_(manifest.c.repository_id == _REPOSITORY, manifest.c.digest.in_(_child_digests(whole)))
+    return whole.union(sa.select(manifest.c.id).select_from(whole.join(manifest, child)))
+
+
+_UNDELETE: Final = (
+    sa.update(manifest)
+    .where(manifest.c.deleted_ms.is_not(None), manifest.c.id.in_(sa.select(_whole().c.id)))
+    .values(deleted_ms=None)
+)

@@ -1,0 +1,235 @@
+"""
+Repositories, and the catalog: the names that somebody may see, in byte order, a page at the cost of a page.
+
+Source: OCI Distribution Specification 1.1 "Pull" (names); Docker Registry HTTP API V2 "Listing Repositories".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import attrs
+import sqlalchemy as sa
+
+from quay.database import Transaction
+from quay.database.engines import insert_or_ignore
+from quay.database.schema import namespace, permission, team, team_member
+from quay.database.schema import repository as table
+from quay.model.permission import Role, apply_prototypes, grant
+from quay.oci.reference import NAME_LIMIT, RepositoryName
+
+State = Literal["normal", "read_only", "mirror"]
+Kind = Literal["image", "application"]
+
+
+class RepositoryInvalid(Exception):
+    """A repository that cannot be: too long a name, or a namespace that is not its own."""
+
+
+class RepositoryTaken(Exception):
+    """There is a repository of this name."""
+
+
+@attrs.frozen
+class Repository:
+    """A repository, with what its namespace says about it."""
+
+    id: int
+    namespace_id: int
+    name: RepositoryName
+    kind: Kind
+    state: State
+    public: bool
+    trust_enabled: bool
+    mirror_robot_id: int | None
+    namespace_enabled: bool
+    time_machine_s: int
+
+
+_SELECT: Final = sa.select(
+    table.c.id,
+    table.c.namespace_id,
+    table.c.name,
+    table.c.kind,
+    table.c.state,
+    table.c.public,
+    table.c.trust_enabled,
+    table.c.mirror_robot_id,
+    namespace.c.enabled,
+    namespace.c.time_machine_s,
+).join_from(table, namespace, table.c.namespace_id == namespace.c.id)
+
+
+def find(txn: Transaction, name: RepositoryName) -> Repository | None:
+    """The repository of this name."""
+    return _one(txn, table.c.name == str(name))
+
+
+def by_id(txn: Transaction, repository_id: int) -> Repository | None:
+    """The repository with this number."""
+    return _one(txn, table.c.id == repository_id)
+
+
+def _one(txn: Transaction, condition: sa.ColumnElement[bool]) -> Repository | None:
+    row = txn.execute(_SELECT.where(condition)).first()
+    if row is None:
+        return None
+    fields = row._asdict() | {"name": RepositoryName(*row.name.split("/", 1))}
+    return Repository(namespace_enabled=fields.pop("enabled"), **fields)
+
+
+def create(
+    txn: Transaction,
+    name: RepositoryName,
+    *,
+    namespace_id: int,
+    creator_id: int | None,
+    public: bool,
+    description: str = "",
+    kind: Kind = "image",
+) -> Repository:
+    """
+    A new repository in its namespace. Its creator, if there is one, administers it; the prototypes of its
+    organization apply. Raises `RepositoryInvalid`, and `RepositoryTaken` also when somebody else was faster.
+    """
+    _check(txn, name, namespace_id)
+    row = {
+        "namespace_id": namespace_id,
+        "path": name.path,
+        "name": str(name),
+        "kind": kind,
+        "public": public,
+        "description": description,
+        "created_ms": txn.now_ms,
+    }
+    made = txn.execute(insert_or_ignore(txn.dialect, table).values(**row).returning(table.c.id)).scalar()
+    if made is None:
+        raise RepositoryTaken(f"There is a repository {name} already.")
+    return _furnish(txn, made, creator_id)
+
+
+def _furnish(txn: Transaction, repository_id: int, creator_id: int | None) -> Repository:
+    made = by_id(txn, repository_id)
+    assert made is not None, "it was inserted in this transaction"
+    if creator_id is not None and creator_id != made.namespace_id:
+        grant(txn, made.id, grantee_id=creator_id, role=Role.ADMIN)
+    apply_prototypes(txn, made, creator_id)
+    txn.changed("repository", str(made.name))
+    return made
+
+
+def _check(txn: Transaction, name: RepositoryName, namespace_id: int) -> None:
+    if len(str(name)) > NAME_LIMIT:
+        raise RepositoryInvalid(f"The repository name {name} has more than {NAME_LIMIT} characters: shorten it.")
+    owner = txn.execute(sa.select(namespace.c.name, namespace.c.kind).where(namespace.c.id == namespace_id)).first()
+    if owner is None or owner.kind == "robot" or owner.name != name.namespace:
+        raise RepositoryInvalid(f"The repository {name} cannot be made in a namespace that is not {name.namespace!r}.")
+
+
+def set_state(txn: Transaction, repository_id: int, state: State) -> None:
+    """Who may push from now on: everybody with the right (normal), nobody, or the mirror robot."""
+    _change(txn, repository_id, sa.update(table).values(state=state))
+
+
+def set_mirror(txn: Transaction, repository_id: int, robot_id: int) -> None:
+    """Make it a mirror, to which this robot alone may push from now on."""
+    _change(txn, repository_id, sa.update(table).values(state="mirror", mirror_robot_id=robot_id))
+
+
+def set_trust(txn: Transaction, repository_id: int, enabled: bool) -> None:
+    """Say to clients that its tags are signed, or that they are not."""
+    _change(txn, repository_id, sa.update(table).values(trust_enabled=enabled))
+
+
+def set_public(txn: Transaction, repository_id: int, public: bool) -> None:
+    """Let everybody pull, or only those with a role."""
+    _change(txn, repository_id, sa.update(table).values(public=public))
+
+
+def delete(txn: Transaction, repository_id: int) -> bool:
+    """Remove it with its tags, manifests and links; the blobs stay until nothing links them. False if it was gone."""
+    return _change(txn, repository_id, sa.delete(table))
+
+
+def _change(txn: Transaction, repository_id: int, statement: sa.Update | sa.Delete) -> bool:
+    name = txn.execute(statement.where(table.c.id == repository_id).returning(table.c.name)).scalar()
+    if name is None:
+        return False
+    txn.changed("repository", name)
+    txn.changed("permission", repository_id)
+    return True
+
+
+# --- the catalog --------------------------------------------------------------------------------------------------
+#
+# What somebody sees is the union of a few sets: the public ones, those in the namespaces he administers, those granted
+# to him, those granted to each of his teams. Each set is a range of an index that has the names in order, so each gives
+# its part of the page by reading no more rows than the page has, wherever the page begins and however many repositories
+# there are that he cannot see. The parts are merged here: Python orders strings as both engines order these names.
+
+
+def catalog(
+    txn: Transaction,
+    holder_id: int | None,
+    *,
+    public: bool,
+    everything: bool = False,
+    after: str | None = None,
+    limit: int,
+) -> list[str]:
+    """
+    At most `limit` names past `after` of repositories on which `holder_id` has a role, of the public ones as well if
+    `public`, of all there are if `everything`; in byte order.
+    """
+    names: set[str] = set()
+    for source in catalog_sources(txn, holder_id, public=public, everything=everything):
+        names.update(txn.execute(page_of(source, after or "", limit)).scalars())
+    return sorted(names)[: max(limit, 0)]
+
+
+def page_of(source: sa.Select[tuple[str]], after: str, limit: int) -> sa.Select[tuple[str]]:
+    """The first `limit` names past `after` of one of the `catalog_sources`."""
+    name = source.selected_columns[0]
+    known = after.partition("\x00")[0]  # no name has a NUL, so past it is past what stands before it
+    return source.where(name > known).order_by(name).limit(max(limit, 0))
+
+
+def catalog_sources(
+    txn: Transaction, holder_id: int | None, *, public: bool, everything: bool = False
+) -> Iterator[sa.Select[tuple[str]]]:
+    """The sets whose union is the catalog of `holder_id`."""
+    if everything:
+        yield sa.select(table.c.name)
+        return
+    if public:
+        yield sa.select(table.c.name).where(table.c.public)
+    if holder_id is not None:
+        yield from _sources_of(txn, holder_id)
+
+
+def _sources_of(txn: Transaction, holder_id: int) -> Iterator[sa.Select[tuple[str]]]:
+    yield sa.select(permission.c.repository_name).where(permission.c.grantee_id == holder_id)
+    administered = set(txn.execute(_OWN, {"holder": holder_id}).scalars())
+    for membership in txn.execute(_TEAMS, {"holder": holder_id}):
+        if membership.role == "admin":
+            administered.add(membership.name)
+        else:
+            yield sa.select(permission.c.repository_name).where(permission.c.team_id == membership.team_id)
+    yield from (_below(name) for name in administered)
+
+
+_OWN: Final[sa.Select[Any]] = sa.select(namespace.c.name).where(
+    namespace.c.id == sa.bindparam("holder"), namespace.c.kind == "user"
+)
+_TEAMS: Final[sa.Select[Any]] = (
+    sa.select(team_member.c.team_id, team.c.role, namespace.c.name)
+    .join_from(team_member, team, team_member.c.team_id == team.c.id)
+    .join(namespace, team.c.organization_id == namespace.c.id)
+    .where(team_member.c.member_id == sa.bindparam("holder"))
+)
+
+
+def _below(name: str) -> sa.Select[tuple[str]]:
+    """All in the namespace `name`: between `name/` and what follows the slash in ASCII, a zero."""
+    return sa.select(table.c.name).where(table.c.name > f"{name}/", table.c.name < f"{name}0")

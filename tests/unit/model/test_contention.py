@@ -1,0 +1,314 @@
+"""
+Several nodes at one repository, on a real PostgreSQL: whoever comes second waits, sees what the first did, and is
+right about it. No violated constraint comes out, and no tag is left without its manifest and blobs.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import attrs
+import pytest
+import sqlalchemy as sa
+
+from quay.database import Transaction
+from quay.database.engines import open_engine
+from quay.database.schema import blob as blob_row
+from quay.database.schema import manifest as manifest_row
+from quay.database.schema import manifest_blob, placement, repository_blob
+from quay.database.schema import tag as tag_row
+from quay.model import namespace, repository
+from quay.model.blob import BlobInUse, blob, link_blob, mount_blob, unlink_blob
+from quay.model.content import delete_manifest, manifest
+from quay.model.reachability import review
+from quay.model.repository import Repository
+from quay.model.tag import delete_tag, resolve_tag
+from quay.model.time_machine import expire_tags, restore_tag
+from quay.oci.errors import ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from quay.oci.reference import Digest, RepositoryName, Tag
+from tests.unit.model.pushing import HOUR, Client, image, index
+
+R = TypeVar("R")
+Work = Callable[[Client], R]
+
+APP = image("app", layers=["layer"])
+LAYER = Digest.of(b"layer")
+PATIENCE = 30  # seconds until a lock that nobody lets go fails the test
+
+
+@attrs.frozen
+class Cluster:
+    """Two nodes: one that has begun a transaction, and another that does something meanwhile, in a thread."""
+
+    engine: sa.Engine
+    repository: Repository
+    other: Repository
+    threads: ThreadPoolExecutor
+
+    def do(self, work: Work[R]) -> R:
+        """Run `work` in a transaction of its own, and commit."""
+        with self.engine.begin() as connection:
+            return work(Client(Transaction(connection, 1_000), self.repository))
+
+    def meanwhile(self, first: Work[object], second: Work[R], *, waits: bool = True) -> R:
+        """What `second` returns that begins when `first` is done and not committed, and that `waits` for the commit."""
+        with self.engine.connect() as connection:
+            first(Client(Transaction(connection, 1_000), self.repository))
+            running: Future[R] = self.threads.submit(self.do, second)
+            if waits:
+                self._until_somebody_waits(running)
+            else:
+                running.result(PATIENCE)
+            connection.commit()
+        return running.result(PATIENCE)
+
+    def _until_somebody_waits(self, running: Future[R]) -> None:
+        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
+            while not observer.execute(waiting).scalar_one():
+                assert not running.done(), running.result()
+
+
+@pytest.fixture
+def cluster(postgres_url: str) -> Iterator[Cluster]:
+    engine = open_engine(postgres_url)
+    with engine.begin() as connection:
+        txn = Transaction(connection, 0)
+        owner = namespace.create_user(txn, "devtable", time_machine_s=HOUR)
+        one, other = (
+            repository.create(
+                txn, RepositoryName("devtable", name), namespace_id=owner.id, creator_id=None, public=False
+            )
+            for name in ("one", "other")
+        )
+    with ThreadPoolExecutor(4) as threads:
+        yield Cluster(engine, one, other, threads)
+    engine.dispose()
+
+
+def push(client: Client) -> bool:
+    return client.push(APP, "latest").created
+
+
+def link(client: Client) -> Digest:
+    return client.upload("layer")
+
+
+def unlink(client: Client) -> bool:
+    return unlink_blob(*client.at, LAYER)
+
+
+def collect(client: Client) -> int:
+    """Forget blobs that no repository links, as `quay.model.reachability` says how: lock first, then look."""
+    execute = client.txn.execute
+    held = execute(sa.select(blob_row.c.id).with_for_update(skip_locked=True)).scalars().all()
+    linked = sa.exists().where(repository_blob.c.blob_id == blob_row.c.id)
+    idle = execute(sa.select(blob_row.c.id).where(blob_row.c.id.in_(held), ~linked)).scalars().all()
+    execute(sa.delete(placement).where(placement.c.blob_id.in_(idle)))
+    return execute(sa.delete(blob_row).where(blob_row.c.id.in_(idle))).rowcount
+
+
+def test_the_same_push(cluster: Cluster) -> None:
+    """Two that push the same manifest with the same tag and blobs both succeed, and one of them made it."""
+    assert cluster.meanwhile(push, push) is False
+    with cluster.engine.connect() as connection:
+        for table in (manifest_row, tag_row):
+            assert connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 1
+
+
+def test_one_tag_two_manifests(cluster: Cluster) -> None:
+    """Two that push different manifests to one tag both succeed; the second replaces the first."""
+    pushed = cluster.meanwhile(push, lambda client: client.push(image("other"), "latest"))
+    assert pushed.previous == APP.digest
+    row = cluster.do(lambda client: resolve_tag(*client.at, "latest"))
+    assert row is not None
+    assert row.digest == image("other").digest
+    assert cluster.do(lambda client: manifest(*client.at, APP.digest)) is None
+
+
+def test_the_same_blob(cluster: Cluster) -> None:
+    """Two that upload the same blob both have it; there is one row."""
+    cluster.meanwhile(link, link)
+    with cluster.engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(blob_row)).scalar_one() == 1
+
+
+def test_uploads_do_not_wait_for_pushes(cluster: Cluster) -> None:
+    """A blob is linked, and mounted, while somebody pushes a manifest to the same repository."""
+    cluster.do(link)
+    cluster.meanwhile(push, lambda client: client.upload("another"), waits=False)
+    cluster.meanwhile(
+        lambda client: client.push(image("x"), "x"),
+        lambda client: mount_blob(client.txn, cluster.repository.id, cluster.other.id, LAYER, lease_s=HOUR),
+        waits=False,
+    )
+
+
+def test_unlinked_before_the_push(cluster: Cluster) -> None:
+    """A push that names a blob which is just being unlinked is told that the blob is unknown."""
+    cluster.do(lambda client: [client.upload(text) for text in ("app", "layer")])
+    with pytest.raises(ManifestBlobUnknown):
+        cluster.meanwhile(unlink, lambda client: client.put(APP, "latest"))
+
+
+def test_unlinked_after_the_push(cluster: Cluster) -> None:
+    """A blob that is just being named by a pushed manifest is not unlinked."""
+    with pytest.raises(BlobInUse):
+        cluster.meanwhile(push, unlink)
+
+
+def test_linked_while_unlinked(cluster: Cluster) -> None:
+    """A blob that is uploaded again while somebody unlinks it is linked afterwards."""
+    cluster.do(link)
+    cluster.meanwhile(unlink, link)
+    assert cluster.do(lambda client: blob(*client.at, LAYER)) is not None
+
+
+def test_pushed_while_deleted(cluster: Cluster) -> None:
+    """A manifest that is pushed while somebody deletes it is there afterwards, and so is its tag."""
+    cluster.do(push)
+    assert cluster.meanwhile(lambda client: delete_manifest(*client.at, APP.digest), push) is False
+    assert cluster.do(lambda client: manifest(*client.at, APP.digest)) is not None
+    assert cluster.do(lambda client: resolve_tag(*client.at, "latest")) is not None
+
+
+def test_child_deleted_before_the_index(cluster: Cluster) -> None:
+    """An index whose child is just being deleted is refused, as if it had come later."""
+    cluster.do(push)
+    with pytest.raises(ManifestBlobUnknown, match=APP.digest):
+        cluster.meanwhile(
+            lambda client: delete_manifest(*client.at, APP.digest), lambda client: client.put(index(APP), "index")
+        )
+
+
+def test_tag_moves_while_the_index_comes(cluster: Cluster) -> None:
+    """A child whose last tag is just being deleted is kept by the index that is just being pushed."""
+    cluster.do(push)
+    cluster.meanwhile(lambda client: client.put(index(APP), "index"), lambda client: delete_tag(*client.at, "latest"))
+    assert cluster.do(lambda client: manifest(*client.at, APP.digest)) is not None
+
+
+def test_repository_deleted(cluster: Cluster) -> None:
+    """A push, and an upload, to a repository that is just being deleted are told that it is unknown."""
+    cluster.do(link)
+    with pytest.raises(NameUnknown):
+        cluster.meanwhile(lambda client: repository.delete(*client.at), push)
+    with pytest.raises(NameUnknown):
+        cluster.do(link)
+
+
+def test_uploaded_while_collected(cluster: Cluster) -> None:
+    """A blob that is uploaded while its row is being forgotten gets a new one."""
+    cluster.do(link)
+    cluster.do(unlink)
+    cluster.meanwhile(collect, link)
+    assert cluster.do(lambda client: blob(*client.at, LAYER)) is not None
+
+
+def test_collected_while_uploaded(cluster: Cluster) -> None:
+    """A blob that is just being uploaded or mounted is not forgotten."""
+    cluster.do(link)
+    cluster.do(unlink)
+    assert cluster.meanwhile(link, collect, waits=False) == 0
+    cluster.do(lambda client: mount_blob(client.txn, cluster.repository.id, cluster.other.id, LAYER, lease_s=HOUR))
+    cluster.do(unlink)
+    assert cluster.do(collect) == 0
+
+
+def test_mounted_while_collected(cluster: Cluster) -> None:
+    """A mount from where the blob is just being unlinked and forgotten finds nothing, or the blob."""
+    cluster.do(link)
+    mounted = cluster.meanwhile(
+        lambda client: unlink(client) and collect(client),
+        lambda client: mount_blob(client.txn, cluster.repository.id, cluster.other.id, LAYER, lease_s=HOUR),
+    )
+    assert mounted is None
+
+
+def test_expiry_passes_by(cluster: Cluster) -> None:
+    """Expired tags of a repository where somebody is at work are left for later, without waiting."""
+    cluster.do(lambda client: client.push(APP, "nightly", expires_after_s=0))
+    assert cluster.meanwhile(push, lambda client: expire_tags(client.txn, 10), waits=False) == 0
+    assert cluster.do(lambda client: expire_tags(client.txn, 10)) == 1
+
+
+def test_everything_at_once(cluster: Cluster) -> None:
+    """After a scramble of pushes, deletions, restorations, unlinking and collection, everything is whole and true."""
+    failures: list[BaseException] = []
+
+    def scramble(seed: int) -> None:
+        chance = random.Random(seed)
+        try:
+            for _ in range(100):
+                _tolerate(lambda: cluster.do(_anything(chance)))
+        except BaseException as failure:
+            failures.append(failure)
+            raise
+
+    threads = [threading.Thread(target=scramble, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    cluster.do(_check)
+
+
+def _tolerate(work: Callable[[], object]) -> None:
+    """Run `work`; the refusals of a registry are answers, too."""
+    try:
+        work()
+    except (ManifestBlobUnknown, ManifestUnknown, BlobInUse):
+        return
+
+
+def _anything(chance: random.Random) -> Work[object]:
+    leaf = image(chance.choice("ab"), layers=["layer"])
+    signature = image("signature", subject=leaf)
+    one = chance.choice([leaf, signature, index(leaf)])
+    tag = chance.choice(["latest", "stable", None])
+    name = Tag(tag or "latest")
+    choices: list[Work[object]] = [
+        lambda client: client.push(one, tag),
+        lambda client: client.push(one, tag, expires_after_s=0),
+        lambda client: delete_manifest(*client.at, one.digest),
+        lambda client: delete_tag(*client.at, name),
+        lambda client: restore_tag(client.txn, client.repository, name, one.digest),
+        lambda client: expire_tags(client.txn, 10),
+        unlink,
+        link,
+        collect,
+    ]
+    return chance.choice(choices)
+
+
+def _check(client: Client) -> None:
+    """No blob is named without a link, and a review of everything finds nothing to correct."""
+    execute = client.txn.execute
+    naked = (
+        sa.select(manifest_blob)
+        .outerjoin(repository_blob, repository_blob.c.blob_id == manifest_blob.c.blob_id)
+        .where(repository_blob.c.blob_id.is_(None))
+    )
+    assert execute(naked).all() == []
+    tagged = sa.select(manifest_row.c.id).join(tag_row).where(tag_row.c.end_ms.is_(None))
+    unreachable = manifest_row.c.unreachable_ms.is_not(None)
+    assert execute(tagged.where(unreachable)).all() == []
+    before = execute(sa.select(manifest_row.c.id, unreachable).order_by(manifest_row.c.id)).all()
+    review(*client.at, [row.id for row in before])
+    assert execute(sa.select(manifest_row.c.id, unreachable).order_by(manifest_row.c.id)).all() == before
+
+
+def test_two_locations_at_once(cluster: Cluster) -> None:
+    """A blob that two locations report at once has both."""
+    cluster.meanwhile(
+        lambda client: link_blob(*client.at, LAYER, 5, "west", lease_s=HOUR),
+        lambda client: link_blob(*client.at, LAYER, 5, "east", lease_s=HOUR),
+    )
+    found = cluster.do(lambda client: blob(*client.at, LAYER))
+    assert found is not None
+    assert found.locations == ("east", "west")
