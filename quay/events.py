@@ -48,6 +48,8 @@ class _Repository(Protocol):
     @property
     def id(self) -> int: ...
     @property
+    def namespace_id(self) -> int: ...
+    @property
     def name(self) -> RepositoryName: ...
 
 
@@ -66,6 +68,7 @@ class RepositoryEvent:
 
     actor: Actor
     repository_id: int
+    namespace_id: int
     repository: RepositoryName
     ip: str = ""
     user_agent: str = ""
@@ -78,6 +81,7 @@ class RepositoryEvent:
         return cls(
             actor=Actor(principal.kind, principal.name, principal.namespace_id),
             repository_id=repository.id,
+            namespace_id=repository.namespace_id,
             repository=repository.name,
             ip=caller.ip,
             user_agent=caller.user_agent,

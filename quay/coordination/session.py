@@ -72,7 +72,7 @@ class RedisAddress:
         """Where to connect to; with TLS, the peer's certificate and name are verified."""
         if self.path:
             return UNIXClientEndpoint(reactor, self.path)
-        plain = HostnameEndpoint(reactor, self.host, self.port)
+        plain = HostnameEndpoint(reactor, self.host, int(self.port))  # getaddrinfo wants an int, and no kind of it
         if not self.tls:
             return plain
         trust = trustRootFromCertificates([Certificate.loadPEM(self.ca)]) if self.ca else None

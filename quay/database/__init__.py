@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from quay import faults
 from quay.database.engines import READING, Verdict, open_engine, verdict
 from quay.interfaces import IPool
 from quay.oci.errors import Unavailable
@@ -193,16 +194,19 @@ class Database(Service):
             connection.begin()
             txn = Transaction(connection, int(self._reactor.seconds() * 1000))
             result = work(txn)
-            self._commit(txn)
+            if not reading:
+                self._commit(txn)
             return result, txn
 
     def _commit(self, txn: Transaction) -> None:
+        faults.point("commit.before")
         try:
             txn.connection.commit()
         except exc.DBAPIError as error:
             if error.connection_invalidated:
                 raise _CommitLost(txn.changes) from error
             raise
+        faults.point("commit.after")
 
     async def _announce(self, changes: tuple[Change, ...]) -> None:
         for listener in self._listeners if changes else ():
@@ -240,7 +244,9 @@ def once(url: str, work: Callable[Concatenate[Transaction, P], R], *args: P.args
         migrate(engine)
         with engine.begin() as connection:
             return work(Transaction(connection, int(time.time() * 1000)), *args, **kwargs)
-    except exc.OperationalError as error:
-        raise DatabaseUnavailable(f"The database cannot be used: {error.orig}") from error
+    except exc.DBAPIError as error:
+        if verdict(error) is Verdict.FATAL:
+            raise
+        raise DatabaseUnavailable(f"The database cannot be used: {' '.join(str(error.orig).split())}") from error
     finally:
         engine.dispose()

@@ -157,10 +157,11 @@ def delete_manifest(txn: Transaction, repository_id: int, digest: Digest) -> lis
 
 def _parts(txn: Transaction, repository_id: int, manifest: Manifest, sparse: bool) -> _Parts:
     blobs = [blob.digest for blob in manifest.blobs()]
+    foreign = [layer.digest for layer in manifest.layers if layer.is_foreign]  # kept where they are held anyway
     children = list(dict.fromkeys(child.digest for child in manifest.manifests))
     known = _known(txn, _CHILDREN, repository_id, children)
     unknown = [digest for digest in children if digest not in known]
-    held = _known(txn, _BLOBS, repository_id, dict.fromkeys(blobs + unknown))
+    held = _known(txn, _BLOBS, repository_id, dict.fromkeys(blobs + unknown + foreign))
     missing = [digest for digest in (blobs if sparse else blobs + unknown) if digest not in held]
     if missing:
         raise _incomplete(missing)

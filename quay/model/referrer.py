@@ -16,6 +16,11 @@ from quay.database.schema import manifest
 from quay.oci.descriptor import Descriptor
 from quay.oci.reference import Digest
 
+BATCH: Final = 20
+"""Referrers read at once: what may be in memory beyond a page, each as large as a manifest at most."""
+
+PAGE_BYTES: Final = 4 * 1024 * 1024
+
 
 @attrs.frozen
 class Referrer:
@@ -56,6 +61,26 @@ def referrers(
     else:
         found = txn.execute(_OF_TYPE, parameters | {"artifact_type": artifact_type})
     return [_referrer(row) for row in found]
+
+
+def page(
+    txn: Transaction, repository_id: int, subject: Digest, *, artifact_type: str | None, after_id: int, limit: int
+) -> tuple[list[Referrer], bool]:
+    """
+    As `referrers`, and whether there may be more: a page ends at `limit`, or when its manifests have `PAGE_BYTES`
+    bytes, because a referrer's annotations may be as large as a manifest.
+    """
+    found: list[Referrer] = []
+    room = PAGE_BYTES
+    while room > 0 and len(found) < limit:
+        most = min(BATCH, limit - len(found))
+        batch = referrers(txn, repository_id, subject, artifact_type=artifact_type, after_id=after_id, limit=most)
+        found += batch
+        room -= sum(referrer.descriptor.size for referrer in batch)
+        if len(batch) < most:
+            return found, False
+        after_id = batch[-1].id
+    return found, True
 
 
 def _referrer(row: sa.Row[Any]) -> Referrer:

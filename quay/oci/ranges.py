@@ -42,7 +42,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     """
     The part of `size` bytes that a `Range` header asks for; None for the whole: without a header, and for several
     ranges, other units and garbage, which RFC 9110 lets us ignore. Raises `RangeInvalid` (416) for a part that
-    is not there.
+    is not there, and for one that ends before it begins.
     """
     spelled = _RANGE.fullmatch(header.strip()) if header else None
     if spelled is None or not any(spelled.groups()):
@@ -50,15 +50,13 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     first, last = spelled.groups()
     if not first:
         return _satisfied(max(size - int(last), 0), size - 1, size)
-    if last and int(last) < int(first):
-        return None
     return _satisfied(int(first), min(int(last), size - 1) if last else size - 1, size)
 
 
 def _satisfied(start: int, end: int, size: int) -> ByteRange:
     if start > end:
         raise RangeInvalid(
-            f"The range asked for lies outside this blob of {size} bytes.",
+            f"The range asked for lies outside this blob of {size} bytes, or ends before it begins.",
             advice="Ask for bytes that are there, or leave the Range header out.",
             headers={"Content-Range": f"bytes */{size}"},
         )

@@ -77,6 +77,7 @@ class PartialFile:
         partial = layout.made(cls, medium, layout, upload_id, os.O_CREAT)
         with closed_on_failure(partial._fd):
             os.ftruncate(partial._fd, 0)
+            faults.point("upload.created")
             partial._hash = hashlib.new(algorithm)
         return partial
 
@@ -125,6 +126,7 @@ class PartialFile:
     def _append(self, segment: Sequence[bytes]) -> None:
         data = b"".join(segment)  # once: each call without the interpreter's lock has to wait to get it back
         self._hash.update(data)
+        faults.point("upload.hashed")
         write_all(self._fd, data)
         self.size += len(data)
         faults.point("upload.written")

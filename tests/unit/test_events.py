@@ -16,7 +16,7 @@ DIGEST = Digest.of(b"{}")
 CALLER = SimpleNamespace(
     principal=SimpleNamespace(kind="robot", name="team+ci", namespace_id=7), ip="192.0.2.1", user_agent="podman/5"
 )
-REPOSITORY = SimpleNamespace(id=3, name=RepositoryName("team", "app"))
+REPOSITORY = SimpleNamespace(id=3, namespace_id=2, name=RepositoryName("team", "app"))
 
 
 def test_by() -> None:
@@ -25,6 +25,7 @@ def test_by() -> None:
     assert event == Pushed(
         actor=Actor("robot", "team+ci", 7),
         repository_id=3,
+        namespace_id=2,
         repository=RepositoryName("team", "app"),
         digest=DIGEST,
         tag=Tag("v1"),

@@ -22,7 +22,7 @@ from quay.model.time_machine import expire_tags, restore_tag
 from quay.oci.descriptor import Descriptor
 from quay.oci.errors import ManifestBlobUnknown, NameUnknown
 from quay.oci.manifest import Manifest, parse
-from quay.oci.media_types import OCI_INDEX, OCI_LAYER_GZIP
+from quay.oci.media_types import DOCKER_FOREIGN_LAYER_GZIP, OCI_INDEX, OCI_LAYER_GZIP
 from quay.oci.reference import Digest, Tag
 from tests.unit.model.pushing import HOUR, Client, image, index, statements
 
@@ -62,6 +62,21 @@ def test_missing_blobs(client: Client) -> None:
     assert Digest.of(b"gone") in refused.value.message
     assert not readable(client, incomplete)
     assert resolve_tag(*client.at, "latest") is None
+
+
+def test_foreign_layers(client: Client) -> None:
+    """A foreign layer may be missing; one that the repository holds anyway is kept with the manifest."""
+    for text in ("app", "held"):
+        client.upload(text)
+    layers = [
+        {"mediaType": DOCKER_FOREIGN_LAYER_GZIP, "digest": Digest.of(text), "size": len(text), "urls": ["https://x"]}
+        for text in (b"held", b"elsewhere")
+    ]
+    document = json.loads(image("app").raw) | {"layers": layers}
+    pushed = client.put(parse(json.dumps(document).encode(), None), "latest")
+    assert pushed.created
+    with pytest.raises(BlobInUse):
+        unlink_blob(*client.at, Digest.of(b"held"))
 
 
 def test_a_blob_of_another_repository(client: Client, make_repository: Callable[..., Repository]) -> None:

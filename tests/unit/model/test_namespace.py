@@ -38,6 +38,27 @@ def test_hash_is_never_part_of_the_value(transaction: Transaction) -> None:
     assert namespace.password_hash(transaction, made.id) is None
 
 
+def test_a_hash_is_set_only_instead_of_the_one_that_is_known(transaction: Transaction) -> None:
+    """A hash that was made for an older one does not take the place of what has come meanwhile, nor is it announced."""
+    made = namespace.create_user(transaction, "devtable", password_hash="old", time_machine_s=60)
+    assert namespace.set_password(transaction, made.id, "new", instead_of="old")
+    later = Transaction(transaction.connection, transaction.now_ms)
+    assert not namespace.set_password(later, made.id, "late", instead_of="old")
+    assert (namespace.password_hash(later, made.id), later.changes) == ("new", ())
+    namespace.set_password(later, made.id, None)
+    assert not namespace.set_password(later, made.id, "late", instead_of="new")
+
+
+def test_being_here_is_no_change(transaction: Transaction, user: Make) -> None:
+    """The time of the last access is kept for those who were here, and nobody is told."""
+    here, away = user("here"), user("away")
+    later = Transaction(transaction.connection, transaction.now_ms)
+    namespace.touch(later, {here.id}, 5000)
+    namespace.touch(later, [], 6000)
+    seen = dict(later.execute(sa.select(table.c.id, table.c.last_accessed_ms)).tuples().all())
+    assert (seen[here.id], seen[away.id], later.changes) == (5000, None, ())
+
+
 @pytest.mark.parametrize(
     "name", ["", "a", "A1", "a" * 256, "-ab", "ab-", "a__b", "a+b", "a/b", "a%b", "a'b", "a b", "a\x00b", "ab\n", "ä1"]
 )

@@ -71,6 +71,8 @@ def test_robot_has_what_it_was_granted_not_what_its_owner_has(
     private = make_repository("owner/private")
     assert role(transaction, private, robot.id) is None
     assert not permission.may_create(transaction, owner.id, robot.id)
+    assert permission.administers(transaction, owner.id, owner.id)
+    assert not permission.administers(transaction, owner.id, robot.id)
     grant(transaction, private.id, grantee_id=robot.id, role=Role.READ)
     assert role(transaction, private, robot.id) is Role.READ
 
@@ -91,6 +93,7 @@ def test_team_roles(
     assert [role(transaction, first, holder.id) for holder in holders] == [Role.ADMIN, Role.READ, None]
     assert [role(transaction, second, holder.id) for holder in holders] == [Role.ADMIN, None, None]
     assert [permission.may_create(transaction, org.id, holder.id) for holder in holders] == [True, False, True]
+    assert [permission.administers(transaction, org.id, holder.id) for holder in holders] == [True, False, False]
 
 
 def test_greatest_role_wins(

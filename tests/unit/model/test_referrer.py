@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from quay.database import Transaction
 from quay.database.schema import manifest as manifest_row
 from quay.model.content import delete_manifest
-from quay.model.referrer import referrers
+from quay.model.referrer import BATCH, PAGE_BYTES, page, referrers
 from quay.model.repository import Repository
 from quay.model.tag import delete_tag
 from quay.model.time_machine import expire_tags
@@ -104,3 +104,27 @@ def test_pages_cost_the_same_everywhere(client: Client) -> None:
             lambda: referrers(*client.at, APP.digest, artifact_type=None, after_id=page[-1].id, limit=5),
         )
     )
+
+
+def test_a_page_ends_at_its_limit(client: Client) -> None:
+    """Following the pages gives every referrer once, and the last page says that it is the last."""
+    client.push(APP, "latest")
+    wanted = [client.push(image(f"signature-{number}", subject=APP)).manifest.digest for number in range(2 * BATCH + 5)]
+    seen: list[str] = []
+    after, more = 0, True
+    while more:
+        found, more = page(*client.at, APP.digest, artifact_type=None, after_id=after, limit=BATCH + 3)
+        seen += [referrer.descriptor.digest for referrer in found]
+        after = found[-1].id
+    assert seen == wanted
+
+
+def test_a_page_of_large_referrers_is_short(client: Client) -> None:
+    """Annotations of a manifest's size cannot make a page larger than a few manifests."""
+    client.push(APP, "latest")
+    for number in range(BATCH + 5):
+        client.push(image(f"large-{number}", subject=APP, annotations={"text": "x" * (PAGE_BYTES // 4)}))
+    found, more = page(*client.at, APP.digest, artifact_type=None, after_id=0, limit=1000)
+    assert (len(found), more) == (BATCH, True)
+    found, more = page(*client.at, APP.digest, artifact_type=None, after_id=found[-1].id, limit=1000)
+    assert (len(found), more) == (5, False)

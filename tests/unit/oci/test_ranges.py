@@ -40,7 +40,6 @@ def test_single_range(header: str, expected: ByteRange) -> None:
         "bytes=",
         "bytes=-",
         "bytes=a-b",
-        "bytes=5-4",
         "bytes=0-1,3-4",
         "items=0-1",
         "bytes=0-1-2",
@@ -56,7 +55,7 @@ def test_other_ranges_mean_the_whole(header: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "size"), [("bytes=10-", 10), ("bytes=10-11", 10), ("bytes=-0", 10), ("bytes=0-", 0)]
+    ("header", "size"), [("bytes=10-", 10), ("bytes=10-11", 10), ("bytes=5-4", 10), ("bytes=-0", 10), ("bytes=0-", 0)]
 )
 def test_range_outside_is_416_with_the_size(header: str, size: int) -> None:
     """A part that is not there is refused, and the header tells how much is there."""
