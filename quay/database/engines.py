@@ -72,13 +72,21 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+# A prepared statement keeps the plan it got when its tables were small, until an ANALYZE: it took minutes where a plan
+# for the tables as they are takes milliseconds.
+PLANNING: Final = "-c plan_cache_mode=force_custom_plan"
+
+
 def postgresql(url: str | sa.URL) -> sa.Engine:
     """
     The database at `url`. As many connections as threads ask for; a lost one is noticed when it is used, and the
     transaction is tried again on a new one.
     """
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
-    parsed = parsed.update_query_dict({"connect_timeout": "5", "application_name": "quay", **parsed.query})
+    options = f"{PLANNING} {parsed.query.get('options', '')}".strip()
+    parsed = parsed.update_query_dict(
+        {"connect_timeout": "5", "application_name": "quay", **parsed.query, "options": options}
+    )
     return sa.create_engine(
         parsed, hide_parameters=True, isolation_level="READ COMMITTED", pool_size=0, max_overflow=-1
     )

@@ -36,6 +36,9 @@ _REPOSITORY: Final = sa.bindparam("in_repository", type_=manifest.c.repository_i
 _ROW: Final = sa.select(repository.c.id).where(repository.c.id == sa.bindparam("id"))
 _LOCK: Final = _ROW.with_for_update(key_share=True)
 _SHARE: Final = _ROW.with_for_update(read=True, key_share=True)
+_CHILDREN: Final = manifest_child.join(
+    manifest, sa.and_(manifest.c.repository_id == _REPOSITORY, manifest.c.digest == manifest_child.c.child_digest)
+)
 _MARK: Final = (
     sa.update(manifest)
     .where(manifest.c.id.in_(sa.bindparam("marked", expanding=True)))
@@ -145,21 +148,20 @@ def _closure(dialect: str) -> sa.CTE:
         manifest.c.repository_id == _REPOSITORY, manifest.c.id.in_(sa.bindparam("seeds", expanding=True))
     )
     closure = seeds.cte("affected", recursive=True)
-    kept = sa.and_(manifest.c.repository_id == _REPOSITORY, manifest.c.deleted_ms.is_(None))
-    child = sa.and_(kept, manifest.c.digest.in_(_child_digests(closure)))
-    referrer = sa.and_(kept, manifest.c.subject_digest == closure.c.digest)
+    kept = manifest.c.deleted_ms.is_(None)
+    children = (
+        sa.select(closure.c.id, manifest.c.id, manifest.c.digest)
+        .select_from(_CHILDREN)
+        .where(manifest_child.c.manifest_id == closure.c.id, kept)
+    )
+    referrers = sa.select(closure.c.id, manifest.c.id, manifest.c.digest).where(
+        manifest.c.repository_id == _REPOSITORY, manifest.c.subject_digest == closure.c.digest, kept
+    )
     if dialect == "sqlite":
-        found = sa.select(closure.c.id, manifest.c.id, manifest.c.digest)
-        return closure.union(*(found.select_from(closure.join(manifest, is_kept)) for is_kept in (child, referrer)))
+        return closure.union(children, referrers)
     # PostgreSQL lets a recursion name itself only once.
-    found = sa.select(manifest.c.id, manifest.c.digest).correlate(closure)
-    step = sa.union_all(found.where(child), found.where(referrer)).lateral()
-    return closure.union(sa.select(closure.c.id, *step.c).select_from(closure.join(step, sa.true())))
-
-
-def _child_digests(index: sa.CTE) -> sa.Select[tuple[str]]:
-    children = sa.select(manifest_child.c.child_digest).where(manifest_child.c.manifest_id == index.c.id)
-    return children.correlate(index)
+    step = sa.union_all(children.correlate(closure), referrers.correlate(closure)).lateral()
+    return closure.union(sa.select(*step.c).select_from(closure.join(step, sa.true())))
 
 
 def undelete(txn: Transaction, repository_id: int, manifest_id: int) -> None:
@@ -169,8 +171,8 @@ def undelete(txn: Transaction, repository_id: int, manifest_id: int) -> None:
 
 def _whole() -> sa.CTE:
     whole = sa.select(sa.bindparam("seed", type_=manifest.c.id.type).label("id")).cte("whole", recursive=True)
-    child = sa.and_(manifest.c.repository_id == _REPOSITORY, manifest.c.digest.in_(_child_digests(whole)))
-    return whole.union(sa.select(manifest.c.id).select_from(whole.join(manifest, child)))
+    children = sa.select(manifest.c.id).select_from(_CHILDREN).where(manifest_child.c.manifest_id == whole.c.id)
+    return whole.union(children)
 
 
 _UNDELETE: Final = (

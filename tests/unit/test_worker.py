@@ -329,14 +329,15 @@ class FlakyLeaseTests(WorkerCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.answers: list[Deferred[bool]] = []
+        self.answers: list[bool | Exception] = []
         self.released = 0
 
     def lease(self, name: str, seconds: float) -> Deferred[Any]:
         return succeed(self)
 
     def extend(self, seconds: float) -> Deferred[bool]:
-        return self.answers.pop(0)
+        answer = self.answers.pop(0)
+        return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 
     def release(self) -> Deferred[None]:
         self.released += 1
@@ -345,7 +346,7 @@ class FlakyLeaseTests(WorkerCase):
     def test_hiccup(self) -> None:
         """A coordinator that is away for less than the lease lasts does not interrupt the work."""
         away = CoordinatorUnavailable("Redis is down.")
-        self.answers = [fail(away), fail(away), succeed(True), fail(away), fail(away), succeed(True)]
+        self.answers = [away, away, True, away, away, True]
         worker = self.worker(coordinator=self)
         worker.run_now()
         self.clock.pump([LEASE / 4] * 6)
@@ -355,7 +356,7 @@ class FlakyLeaseTests(WorkerCase):
 
     def test_outage(self) -> None:
         """A coordinator that stays away lets the lease run out: the work is cancelled before that."""
-        self.answers = [fail(CoordinatorUnavailable("Redis is down.")) for _ in range(9)]
+        self.answers = [CoordinatorUnavailable("Redis is down.")] * 9
         worker = self.worker(coordinator=self)
         worker.run_now()
         self.clock.pump([LEASE / 4] * 3)
@@ -365,7 +366,7 @@ class FlakyLeaseTests(WorkerCase):
 
     def test_broken(self) -> None:
         """A lease that fails in an unforeseen way counts as lost, and the failure is logged."""
-        self.answers = [fail(ZeroDivisionError())]
+        self.answers = [ZeroDivisionError()]
         worker = self.worker(coordinator=self)
         worker.run_now()
         self.clock.advance(LEASE / 4)

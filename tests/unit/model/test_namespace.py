@@ -55,7 +55,8 @@ def test_being_here_is_no_change(transaction: Transaction, user: Make) -> None:
     later = Transaction(transaction.connection, transaction.now_ms)
     namespace.touch(later, {here.id}, 5000)
     namespace.touch(later, [], 6000)
-    seen = dict(later.execute(sa.select(table.c.id, table.c.last_accessed_ms)).tuples().all())
+    rows = later.execute(sa.select(table.c.id, table.c.last_accessed_ms))
+    seen = {row.id: row.last_accessed_ms for row in rows}
     assert (seen[here.id], seen[away.id], later.changes) == (5000, None, ())
 
 
