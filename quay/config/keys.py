@@ -1,0 +1,284 @@
+"""
+The configuration as one frozen value: every key that this release implements, with its type, default and meaning.
+
+This class is the only list of keys: the parser, the commented default file and the reference are all made from it.
+Source: Quay's configuration (names and meanings); keys that Quay does not have are marked as ours.
+"""
+
+# ruff: noqa: RUF009  # setting() is attrs.field() with a name, and numbers cannot change
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+
+from quay.config.secrets import DatabaseUri, Secret
+from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, Index, Minutes, Network, Port, Size
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+LogLevel = Literal["debug", "info", "warn", "error", "critical"]
+
+LISTENING: Final = "Where it listens"
+KEEPING: Final = "Where things are kept"
+SECRETS: Final = "Secrets"
+ACCESS: Final = "Who may do what"
+REGISTRY: Final = "The registry"
+TAGS: Final = "Tags, expiration and the time machine"
+TOKENS: Final = "Tokens and keys"
+PROCESS: Final = "The process"
+
+
+@attrs.frozen
+class Setting:
+    """One key: its name, its default as it would stand in the file, what it means, and where the reference puts it."""
+
+    key: str
+    default: object
+    doc: str
+    section: str
+    ours: bool
+
+
+def setting(key: str, default: object, section: str, doc: str, *, ours: bool = False) -> Any:
+    """An attribute that the configuration file calls `key`. Its value always comes from the parser."""
+    return attrs.field(metadata={"setting": Setting(key, default, doc, section, ours)})
+
+
+@attrs.frozen(kw_only=True)
+class Redis:
+    """How to reach a Redis server."""
+
+    host: str
+    port: Port = Port(6379)
+    password: Secret | None = None
+    ssl: bool = False
+    db: Index = Index(0)
+
+
+@attrs.frozen(kw_only=True)
+class Authority:
+    """Whom to believe about the identity of a server: a file of CA certificates."""
+
+    ca: Path
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseArguments:
+    """How to speak TLS with PostgreSQL, in libpq's words or in Quay's (`ssl: {ca: path}`)."""
+
+    sslmode: SslMode | None = None
+    sslrootcert: Path | None = None
+    ssl: Authority | None = None
+
+    def for_libpq(self) -> dict[str, str]:
+        """The arguments of `connect`. A CA without a mode means that the server must prove its name."""
+        ca = self.sslrootcert or (self.ssl and self.ssl.ca)
+        mode = self.sslmode or ("verify-full" if ca else None)
+        return {key: str(value) for key, value in (("sslmode", mode), ("sslrootcert", ca)) if value}
+
+
+@attrs.frozen
+class StorageLocation:
+    """A place where blobs are, and the driver that reaches it; paths among its options are absolute."""
+
+    name: str
+    driver: str
+    options: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Everything that an administrator has decided. Made by `quay.config.load` or `parse`; never changes."""
+
+    listen: tuple[Endpoint, ...] = setting(
+        "LISTEN", "127.0.0.1:8080", LISTENING, "The address and port to listen on, or a list of them.", ours=True
+    )
+    tls_certificate: Path | None = setting(
+        "TLS_CERTIFICATE", None, LISTENING, "A PEM file: the certificate, then those that lead to its CA.", ours=True
+    )
+    tls_key: Path | None = setting(
+        "TLS_KEY", None, LISTENING, "The PEM file with the private key of TLS_CERTIFICATE.", ours=True
+    )
+    external_tls_termination: bool = setting(
+        "EXTERNAL_TLS_TERMINATION", False, LISTENING, "Whether a proxy in front speaks TLS with the clients."
+    )
+    preferred_scheme: Literal["http", "https"] | None = setting(
+        "PREFERRED_URL_SCHEME", None, LISTENING, "What clients use; if not given, https where there is TLS, else http."
+    )
+    hostname: Hostname | None = setting(
+        "SERVER_HOSTNAME",
+        None,
+        LISTENING,
+        "How clients reach the registry: host or host:port; if not given, what each request says in its Host header.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "TRUSTED_PROXIES",
+        [],
+        LISTENING,
+        "The networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        ours=True,
+    )
+    maximum_connections: Count = setting(
+        "MAXIMUM_CONNECTIONS", 1000, LISTENING, "How many connections may be open at once.", ours=True
+    )
+
+    data: Path = setting(
+        "DATA",
+        "var",
+        KEEPING,
+        "The directory of all data and the start of every other relative path; relative itself, it begins where this "
+        "file is.",
+        ours=True,
+    )
+    database_uri: DatabaseUri = setting(
+        "DB_URI",
+        "sqlite:///quay.db",
+        KEEPING,
+        "The database: sqlite:///path, or postgresql://user:password@host:5432/name for several nodes.",
+    )
+    database_arguments: DatabaseArguments = setting(
+        "DB_CONNECTION_ARGS", {}, KEEPING, "TLS with PostgreSQL: sslmode, and sslrootcert or ssl: {ca: path}."
+    )
+    storage: Mapping[str, StorageLocation] = setting(
+        "DISTRIBUTED_STORAGE_CONFIG",
+        {"default": ["LocalStorage", {"storage_path": "blobs"}]},
+        KEEPING,
+        "Where blobs are: {name: [driver, {options}]}. The driver of this release is LocalStorage, with its option "
+        "storage_path.",
+    )
+    storage_preference: tuple[str, ...] = setting(
+        "DISTRIBUTED_STORAGE_PREFERENCE",
+        [],
+        KEEPING,
+        "The locations in the order in which this node reads them; it writes to the first. Empty means all of them.",
+    )
+    events_redis: Redis | None = setting(
+        "USER_EVENTS_REDIS",
+        None,
+        KEEPING,
+        "The Redis through which several nodes agree: host, port, password, ssl and db. One node needs none.",
+    )
+
+    secret_key: Secret | None = setting(
+        "SECRET_KEY",
+        None,
+        SECRETS,
+        "Will protect sessions and page tokens, the same on every node; `quay init` makes one. Nothing uses it in this "
+        "release yet.",
+    )
+    database_secret_key: Secret | None = setting(
+        "DATABASE_SECRET_KEY",
+        None,
+        SECRETS,
+        "Will encrypt credentials in the database, which are lost if it changes, the same on every node; `quay init` "
+        "makes one. Nothing uses it in this release yet.",
+    )
+
+    authentication: Authentication = setting(
+        "AUTHENTICATION_TYPE", "Database", ACCESS, "Who may log in: Database, or AppToken for tokens and robots only."
+    )
+    direct_login: bool = setting("FEATURE_DIRECT_LOGIN", True, ACCESS, "Whether a user may log in with a password.")
+    app_specific_tokens: bool = setting(
+        "FEATURE_APP_SPECIFIC_TOKENS",
+        True,
+        ACCESS,
+        "Whether users may have tokens for docker, podman and scripts, and log in with them as $app.",
+    )
+    anonymous_access: bool = setting(
+        "FEATURE_ANONYMOUS_ACCESS", True, ACCESS, "Whether public repositories can be pulled without logging in."
+    )
+    super_users: tuple[str, ...] = setting("SUPER_USERS", [], ACCESS, "The users who administer the registry.")
+    super_users_allowed: bool = setting(
+        "FEATURE_SUPER_USERS", True, ACCESS, "Whether SUPER_USERS have any power; if false, the list is ignored."
+    )
+    user_last_accessed: bool = setting(
+        "FEATURE_USER_LAST_ACCESSED", True, ACCESS, "Whether the time of each user's and robot's last login is kept."
+    )
+    create_private_repo_on_push: bool = setting(
+        "CREATE_PRIVATE_REPO_ON_PUSH", True, ACCESS, "Whether a repository that a push creates is private."
+    )
+    create_namespace_on_push: bool = setting(
+        "CREATE_NAMESPACE_ON_PUSH", False, ACCESS, "Whether a push to an unknown namespace creates an organization."
+    )
+
+    registry_title: str = setting("REGISTRY_TITLE", "Quay", REGISTRY, "What the registry calls itself.")
+    registry_state: Literal["normal", "readonly"] = setting(
+        "REGISTRY_STATE", "normal", REGISTRY, "readonly refuses every push and deletion; pulls go on."
+    )
+    library_support: bool = setting(
+        "FEATURE_LIBRARY_SUPPORT", True, REGISTRY, "Whether a name without a namespace means LIBRARY_NAMESPACE."
+    )
+    library_namespace: str = setting(
+        "LIBRARY_NAMESPACE", "library", REGISTRY, "The namespace of repositories that are named without one."
+    )
+    extended_repository_names: bool = setting(
+        "FEATURE_EXTENDED_REPOSITORY_NAMES", True, REGISTRY, "Whether a repository's name may have slashes in it."
+    )
+    public_catalog: bool = setting(
+        "FEATURE_PUBLIC_CATALOG", False, REGISTRY, "Whether the catalog also lists public repositories."
+    )
+    referrers_api: bool = setting(
+        "FEATURE_REFERRERS_API", True, REGISTRY, "Whether signatures and other artifacts are found by their subject."
+    )
+    sparse_index: bool = setting(
+        "FEATURE_SPARSE_INDEX", True, REGISTRY, "Whether an index may be pushed of which not every manifest is here."
+    )
+    maximum_layer_size: Size = setting("MAXIMUM_LAYER_SIZE", "20G", REGISTRY, "The largest blob that may be pushed.")
+    pagination_size: Count = setting(
+        "V2_PAGINATION_SIZE", 100, REGISTRY, "How many tags or repositories one page of /v2/ has at most."
+    )
+    upload_expiration: Duration = setting(
+        "UPLOAD_EXPIRATION", "2d", REGISTRY, "How long an unfinished upload is kept after its last byte.", ours=True
+    )
+
+    default_tag_expiration: Duration = setting(
+        "DEFAULT_TAG_EXPIRATION",
+        "2w",
+        TAGS,
+        "How long a deleted or moved tag can be restored, unless the namespace says.",
+    )
+    push_temp_tag_expiration: Duration = setting(
+        "PUSH_TEMP_TAG_EXPIRATION_SEC", 3600, TAGS, "How long pushed content is safe from collection without a tag."
+    )
+
+    jwt_maximum_age: Duration = setting(
+        "REGISTRY_JWT_AUTH_MAX_FRESH_S", 3660, TOKENS, "How long a bearer token is good; never for more than an hour."
+    )
+    service_key_service: str = setting(
+        "INSTANCE_SERVICE_KEY_SERVICE", "quay", TOKENS, "The service in whose name signing keys are made."
+    )
+    service_key_expiration: Minutes = setting(
+        "INSTANCE_SERVICE_KEY_EXPIRATION", 120, TOKENS, "How long a signing key lives without being refreshed."
+    )
+    service_key_refresh: Minutes = setting(
+        "INSTANCE_SERVICE_KEY_REFRESH", 55, TOKENS, "How often a node refreshes its signing key."
+    )
+
+    log_level: LogLevel = setting(
+        "LOG_LEVEL", "info", PROCESS, "The least important events that are logged.", ours=True
+    )
+    setup_complete: bool = setting(
+        "SETUP_COMPLETE", True, PROCESS, "Whether this registry is set up; while false, background work rests."
+    )
+
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def database_url(self) -> str:
+        """What the database is opened with: DB_URI and DB_CONNECTION_ARGS in one. There may be a password in it."""
+        return self.database_uri.reveal_with(self.database_arguments.for_libpq())
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """What clients use, whether they speak with us or with a proxy in front of us."""
+        tls = self.tls_certificate is not None or self.external_tls_termination
+        return self.preferred_scheme or ("https" if tls else "http")
+
+
+attrs.resolve_types(Config)
+SETTINGS: Final[Mapping[str, attrs.Attribute[Any]]] = {
+    field.metadata["setting"].key: field for field in attrs.fields(Config) if "setting" in field.metadata
+}
