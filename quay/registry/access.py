@@ -1,0 +1,167 @@
+"""
+Who may do what to a repository: the roles of the model, narrowed by what the credential is for and by the state the
+repository is in; and repositories that come into being by the first push.
+
+Actions are those of the token protocol: `pull`, `push`, `delete`, `*` (administration). A role gives
+its actions and those of the lesser roles. Source: Docker Registry v2 token scope documentation; Quay's `/v2/auth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import attrs
+
+from quay.auth.principal import ACTIONS, Principal
+from quay.database import Database, Transaction
+from quay.events import Bus, RepositoryCreated
+from quay.model import namespace, permission, repository
+from quay.model.permission import Role
+from quay.model.repository import Repository
+from quay.oci.errors import Denied, NameInvalid, Unsupported
+from quay.oci.reference import RepositoryName
+from quay.registry.caller import Caller
+from quay.registry.policy import Policy
+
+NEEDS: Final = {"pull": Role.READ, "push": Role.WRITE, "delete": Role.WRITE, "*": Role.ADMIN}
+SCOPES: Final = {"repo:read": Role.READ, "repo:write": Role.WRITE, "repo:admin": Role.ADMIN}
+"""The greatest role that an OAuth token may use. `repo:create` is none of these: it opens only what it makes."""
+MAKERS: Final = ("user", "robot", "app_token", "oauth_token")
+
+
+@attrs.frozen
+class _Answer:
+    granted: frozenset[str]
+    missing: bool = False
+    """The repository does not exist, and this principal might make it by pushing."""
+    made: Repository | None = None
+
+
+class Access:
+    """Answers for principals whose rights stand in the database (a bearer token carries its own)."""
+
+    def __init__(self, database: Database, policy: Policy, bus: Bus) -> None:
+        self._database = database
+        self._policy = policy
+        self._bus = bus
+
+    async def grant(self, caller: Caller, name: RepositoryName, wanted: Iterable[str]) -> frozenset[str]:
+        """
+        Those of the actions in `wanted` that the caller may do to `name`. A push to a repository that does not exist
+        makes it, if the caller may; who administers its namespace may ask for it, and learns that it is not there.
+        Raises `Denied` for a disabled namespace, `Unsupported` for a repository that
+        holds no images, `NameInvalid` for a name that this registry does not take.
+        """
+        actions = frozenset(wanted) & frozenset(ACTIONS)
+        answer = await self._database.read(self._answer, caller.principal, name, actions)
+        if answer.missing and "push" in actions:
+            self._check_new(name)
+            answer = await self._database.write(self._make, caller.principal, name, actions)
+            if answer.made is not None:
+                self._bus.publish(RepositoryCreated.by(caller, answer.made))
+        return answer.granted
+
+    def _check_new(self, name: RepositoryName) -> None:
+        if not self._policy.nested_names and "/" in name.path:
+            raise NameInvalid(
+                f"{name} has more than two segments, and this registry does not take such names.",
+                advice="Push to namespace/repository, or set FEATURE_EXTENDED_REPOSITORY_NAMES.",
+            )
+
+    # --- units of work
+
+    def _answer(self, txn: Transaction, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
+        found = repository.find(txn, name)
+        if found is not None:
+            return _Answer(self._allowed(txn, principal, found, actions))
+        holder = namespace.find(txn, name.namespace)
+        if holder is not None and not holder.enabled:
+            raise _disabled(name)
+        granted = actions & {"pull"} if holder is not None and _administers(txn, principal, holder.id) else frozenset()
+        return _Answer(granted, missing=principal.kind in MAKERS and not self._policy.read_only)
+
+    def _make(self, txn: Transaction, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
+        found = repository.find(txn, name)
+        if found is not None:  # somebody was faster
+            return _Answer(self._allowed(txn, principal, found, actions))
+        holder = self._holder(txn, principal, name)
+        if holder is None or not _may_make(txn, principal, holder):
+            return _Answer(frozenset())
+        made = repository.create(
+            txn,
+            name,
+            namespace_id=holder,
+            creator_id=principal.namespace_id,
+            public=not self._policy.private_on_push,
+        )
+        return _Answer(self._allowed(txn, principal, made, actions) | _made_for(principal, actions), made=made)
+
+    def _holder(self, txn: Transaction, principal: Principal, name: RepositoryName) -> int | None:
+        found = namespace.find(txn, name.namespace)
+        if found is not None:
+            return found.id
+        if not self._policy.namespace_on_push or principal.kind != "user" or principal.namespace_id is None:
+            return None
+        made = namespace.create_organization(
+            txn, name.namespace, owner_id=principal.namespace_id, time_machine_s=self._policy.time_machine_s
+        )
+        return made.id
+
+    def _allowed(
+        self, txn: Transaction, principal: Principal, found: Repository, actions: frozenset[str]
+    ) -> frozenset[str]:
+        if not found.namespace_enabled:
+            raise _disabled(found.name)
+        role = self._role(txn, principal, found)
+        if role is not None and found.kind != "image":  # to everybody else, it does not exist
+            raise Unsupported(
+                f"{found.name} is an application repository: it holds no container images.",
+                advice="Push images to a repository of their own.",
+            )
+        allowed = {action for action in actions if role is not None and role >= NEEDS[action]}
+        return frozenset(filter(self._state_allows(principal, found), allowed))
+
+    def _role(self, txn: Transaction, principal: Principal, found: Repository) -> Role | None:
+        public = Role.READ if found.public else None
+        if principal.kind == "anonymous":
+            return public if self._policy.anonymous_pulls else None
+        if principal.kind == "access_token":
+            return principal.role if principal.repository_id == found.id else public
+        role = permission.role(txn, found, principal.namespace_id)
+        if principal.kind == "oauth_token":
+            limit = max((SCOPES[s] for s in principal.scopes or () if s in SCOPES), default=None)
+            return public if role is None or limit is None else min(role, limit)
+        return role
+
+    def _state_allows(self, principal: Principal, found: Repository) -> Callable[[str], bool]:
+        if self._policy.read_only or found.state == "read_only":
+            return lambda action: action == "pull"
+        if found.state == "mirror":
+            mirrors = principal.namespace_id is not None and principal.namespace_id == found.mirror_robot_id
+            return lambda action: action == "pull" or (action in ("push", "delete") and mirrors)
+        return lambda action: True
+
+
+def _may_make(txn: Transaction, principal: Principal, namespace_id: int) -> bool:
+    if principal.kind == "oauth_token" and not (principal.scopes or frozenset()) & {"repo:create", "repo:admin"}:
+        return False
+    return principal.namespace_id is not None and permission.may_create(txn, namespace_id, principal.namespace_id)
+
+
+def _administers(txn: Transaction, principal: Principal, namespace_id: int) -> bool:
+    holder = principal.namespace_id if principal.kind in ("user", "robot", "app_token") else None
+    return holder is not None and permission.administers(txn, namespace_id, holder)
+
+
+def _made_for(principal: Principal, actions: frozenset[str]) -> frozenset[str]:
+    """What the maker of a repository may do to it by having made it: an OAuth token may have no other right."""
+    return actions & {"pull", "push"} if principal.kind == "oauth_token" else frozenset()
+
+
+def _disabled(name: RepositoryName) -> Denied:
+    return Denied(
+        f"The namespace {name.namespace} is disabled: nothing can be pulled from it or pushed to it.",
+        advice="Ask a superuser of this registry to enable it.",
+        namespace=name.namespace,
+    )

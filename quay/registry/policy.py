@@ -1,0 +1,36 @@
+"""What the administrator decided about pushes and pulls: the part of the configuration that the registry obeys."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """Durations in seconds, sizes in bytes."""
+
+    read_only: bool = False
+    """The whole registry takes pulls only."""
+    anonymous_pulls: bool = True
+    library_namespace: str | None = "library"
+    """Where a repository without a namespace lies; None refuses such names."""
+    nested_names: bool = True
+    """Repository names may have more than two segments."""
+    private_on_push: bool = True
+    namespace_on_push: bool = False
+    """A user's first push to an unknown namespace makes an organization of that name."""
+    public_catalog: bool = False
+    """The catalog also lists public repositories the caller has no role in."""
+    sparse_index: bool = True
+    """An index may name manifests that the repository does not have."""
+    referrers: bool = True
+    blob_limit: int = 20 * 1024**3
+    page_size: int = 100
+    page_limit: int = 1000
+    time_machine_s: int = 14 * 86400
+    """For namespaces made from now on."""
+    untagged_s: int = 3600
+    """How long a manifest pushed by digest alone is kept, unless an index or a subject keeps it."""
+    upload_s: int = 2 * 86400
+    """How long an unfinished upload is kept, and a finished blob that no manifest names yet."""
+    super_users: frozenset[str] = frozenset()

@@ -1,0 +1,383 @@
+"""
+Uploads by uuid: begun, continued after a lost connection or a restart, finished or reaped.
+
+An upload belongs to one repository and one principal; to everybody else it does not exist. While bytes come in, it is
+live: an open file and a running hash. When nothing has come for a while it is suspended, and the next request, in this
+process or the next, resumes it from what the store really holds.
+
+Source: OCI Distribution Specification 1.1, "Pushing blobs"; Docker Registry HTTP API V2; Quay (`Range` for chunks).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from quay import faults
+from quay.database import Database, Transaction
+from quay.interfaces import IBlobStore, IBlobUpload
+from quay.model import blob as blobs
+from quay.model import upload as rows
+from quay.model.blob import Blob
+from quay.model.repository import Repository
+from quay.oci.errors import (
+    BlobTooLarge,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    DigestInvalid,
+    RangeInvalid,
+    TooManyRequests,
+)
+from quay.oci.reference import Digest
+from quay.registry.blobs import Stores
+from quay.registry.policy import Policy
+from quay.storage import DigestMismatch, StorageError, StorageFailed, UploadBusy, UploadMissing
+from quay.tasks import Tasks
+
+log = Logger()
+
+RETRY_S: Final = 0.2
+"""Between two attempts to get hold of an upload that somebody else has open, in seconds."""
+
+
+class Body(Protocol):
+    """The bytes of a request: `length` in bytes, None where it is not known beforehand."""
+
+    @property
+    def length(self) -> int | None: ...
+
+    def deliver_to(self, consumer: IConsumer) -> Deferred[int]: ...
+
+
+@attrs.frozen
+class Chunk:
+    """Where the client says its bytes belong, inclusive; `lenient` skips what was received before (Quay's `Range`)."""
+
+    start: int
+    end: int
+    lenient: bool = False
+
+
+@attrs.define(eq=False)
+class Session:
+    """A live upload. `busy` while a request works on it; one at a time."""
+
+    uuid: str
+    repository: Repository
+    owner: str
+    upload: IBlobUpload
+    busy: bool = False
+    idle: IDelayedCall | None = None
+
+    @property
+    def offset(self) -> int:
+        return self.upload.offset
+
+
+class Uploads(Service):
+    """
+    All uploads of this node. One that nobody has written to for `idle_s` seconds is suspended; with several nodes that
+    is soon, because the next chunk may come to another node, which waits for it for `patience_s`.
+    """
+
+    name = "uploads"
+    patience_s = 3.0
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        database: Database,
+        stores: Stores,
+        policy: Policy,
+        tasks: Tasks,
+        *,
+        idle_s: float = 60.0,
+    ) -> None:
+        self._clock = clock
+        self._database = database
+        self._stores = stores
+        self._policy = policy
+        self._tasks = tasks
+        self._idle_s = idle_s
+        self._live: dict[str, Session] = {}
+
+    # --- what a request asks for
+
+    async def begin(self, repository: Repository, owner: str, algorithm: str = "sha256") -> str:
+        """A new upload: its uuid."""
+        name = str(uuid.uuid4())
+        store = self._stores.target
+        await self._database.write(rows.begin_upload, name, repository.id, owner, store.location)
+        faults.point("upload.recorded")
+        session = Session(name, repository, owner, await store.begin(name, algorithm))
+        self._live[name] = session
+        self._rest(session)
+        return name
+
+    async def offset(self, repository: Repository, owner: str, name: str) -> int:
+        """How many bytes of the upload are held. Raises `BlobUploadUnknown`."""
+        live = self._live.get(name)
+        if live is not None and live.busy and _is(live, repository, owner):
+            return live.offset
+        async with self._working(repository, owner, name) as session:
+            return await session.upload.flushed()
+
+    async def append(self, repository: Repository, owner: str, name: str, body: Body, chunk: Chunk | None) -> int:
+        """
+        Take the bytes of `body`; returns the offset after them. Raises `BlobUploadUnknown`, `RangeInvalid` for a
+        chunk that does not follow what is held, `BlobUploadInvalid` for one that contradicts its own length,
+        `BlobTooLarge`. What was received before a failure is kept.
+        """
+        async with self._working(repository, owner, name) as session:
+            await self._receive(session, body, chunk)
+            return await session.upload.flushed()
+
+    async def finish(
+        self, repository: Repository, owner: str, name: str, digest: Digest, body: Body, chunk: Chunk | None
+    ) -> Blob:
+        """
+        Take the last bytes, and make the whole the blob `digest` of the repository. Raises as `append`, and
+        `DigestInvalid` when the bytes have another digest: the upload is gone then, and nothing is left of it.
+        """
+        async with self._working(repository, owner, name) as session:
+            if body.length != 0:
+                await self._receive(session, body, chunk)
+                await session.upload.flushed()
+            return await self._tasks.spawn(self._commit(session, digest))
+
+    async def cancel(self, repository: Repository, owner: str, name: str) -> None:
+        """Throw the upload away. Raises `BlobUploadUnknown`."""
+        async with self._working(repository, owner, name) as session:
+            await self._tasks.spawn(self._drop(session))
+
+    async def receive_whole(self, repository: Repository, owner: str, digest: Digest, body: Body) -> Blob:
+        """A blob in one request: no upload that anybody could go on with. Raises as `finish`."""
+        name = str(uuid.uuid4())
+        session = Session(name, repository, owner, await self._stores.target.begin(name, digest.algorithm), busy=True)
+        try:
+            await self._receive(session, body, None)
+            await session.upload.flushed()
+        except BaseException:
+            self._tasks.spawn(_ended(session.upload.cancel()))
+            raise
+        return await self._tasks.spawn(self._commit(session, digest))
+
+    async def reap(self, before: float) -> int:
+        """Drop what nobody has written to since `before` (seconds since the epoch); returns how many there were."""
+        dropped = 0
+        for store in self._stores.by_location.values():
+            for name in await store.stale_uploads(before):
+                if name not in self._live:
+                    await store.discard(name)
+                    await self._database.write(rows.end_upload, name)
+                    dropped += 1
+        # A row without bytes has nothing that could be stale: it goes once nobody can be working on it any more.
+        forgotten = int((before - self._policy.upload_s) * 1000)
+        for row in await self._database.read(rows.stale_uploads, forgotten, 1000):
+            if row.uuid not in self._live:
+                await self._database.write(rows.end_upload, row.uuid)
+        return dropped
+
+    # --- how it is done
+
+    @asynccontextmanager
+    async def _working(self, repository: Repository, owner: str, name: str) -> AsyncIterator[Session]:
+        """The upload, for one request alone; afterwards it rests, if there is still something to go on with."""
+        session = await self._take(repository, owner, name)
+        try:
+            yield session
+        except StorageFailed:
+            self._suspend(session)  # the next request goes on from what the medium really holds
+            raise
+        finally:
+            session.busy = False
+            if session.uuid in self._live:
+                self._rest(session)
+
+    async def _take(self, repository: Repository, owner: str, name: str) -> Session:
+        session = self._live.get(name) or await self._resume(repository, owner, name)
+        if not _is(session, repository, owner):
+            raise _unknown(repository, name)
+        if session.busy:
+            raise _busy(name)
+        session.busy = True
+        if session.idle is not None and session.idle.active():
+            session.idle.cancel()
+        return session
+
+    async def _resume(self, repository: Repository, owner: str, name: str) -> Session:
+        row = await self._database.read(rows.find_upload, name, repository_id=repository.id, owner=owner)
+        store = self._stores.by_location.get(row.location) if row is not None else None
+        if store is None:
+            raise _unknown(repository, name)
+        try:
+            upload = await self._open(store, name)
+        except UploadMissing as gone:
+            await self._database.write(rows.end_upload, name)
+            raise _unknown(repository, name) from gone
+        self._live[name] = Session(name, repository, owner, upload)
+        return self._live[name]
+
+    async def _open(self, store: IBlobStore, name: str) -> IBlobUpload:
+        """Resume it, once whoever has it lets it go: this node, which suspends it, or another."""
+        for _ in range(int(self.patience_s / RETRY_S)):
+            try:
+                return await store.resume(name)
+            except UploadBusy:
+                await deferLater(self._clock, RETRY_S)
+        raise _busy(name)
+
+    async def _receive(self, session: Session, body: Body, chunk: Chunk | None) -> None:
+        skip = self._check(session, body.length, chunk)
+        room = self._policy.blob_limit - session.offset
+        delivered = body.deliver_to(_Intake(session.upload, skip, room, self._too_large(session)))
+        # A medium that takes no more never resumes the client: then there is no last byte to wait for.
+        stopped = session.upload.stopped()
+        stopped.addCallbacks(lambda _: delivered.cancel(), lambda _: None)
+        try:
+            _check_length(await delivered, chunk)
+        except CancelledError:
+            await session.upload.flushed()  # raises what the medium said, if that was it
+            raise
+        finally:
+            stopped.cancel()
+
+    def _check(self, session: Session, length: int | None, chunk: Chunk | None) -> int:
+        if length is not None and session.offset + length > self._policy.blob_limit:
+            raise self._too_large(session)
+        if chunk is None:
+            return 0
+        _check_length(length, chunk)
+        if chunk.start > session.offset or (chunk.start < session.offset and not chunk.lenient):
+            raise RangeInvalid(
+                f"The chunk begins at byte {chunk.start}, but the next byte of this upload is {session.offset}.",
+                advice="Ask the upload's URL for its Range with GET, and go on from there.",
+                headers={
+                    "Range": f"0-{max(session.offset - 1, 0)}",
+                    "Location": f"/v2/{session.repository.name}/blobs/uploads/{session.uuid}",
+                    "Docker-Upload-UUID": session.uuid,
+                },
+            )
+        return session.offset - chunk.start
+
+    def _too_large(self, session: Session) -> BlobTooLarge:
+        return BlobTooLarge(
+            f"The blob is larger than the {self._policy.blob_limit} bytes that this registry takes.",
+            advice="Make the layer smaller, or have MAXIMUM_LAYER_SIZE raised.",
+            limit=self._policy.blob_limit,
+            repository=session.repository.name,
+        )
+
+    async def _commit(self, session: Session, digest: Digest) -> Blob:
+        self._live.pop(session.uuid, None)
+        try:
+            size = await session.upload.commit(digest)
+        except DigestMismatch as wrong:
+            await self._database.write(rows.end_upload, session.uuid)
+            raise DigestInvalid(
+                f"The {session.offset} bytes received have the digest {wrong.actual}, not {digest}.",
+                advice="The data changed on the way, or the digest is of something else: upload it again.",
+            ) from wrong
+        faults.point("blob.kept")
+        blob = await self._database.write(self._link, session, digest, size)
+        faults.point("blob.linked")
+        return blob
+
+    def _link(self, txn: Transaction, session: Session, digest: Digest, size: int) -> Blob:
+        rows.end_upload(txn, session.uuid)
+        location = self._stores.preferred
+        return blobs.link_blob(txn, session.repository.id, digest, size, location, lease_s=self._policy.upload_s)
+
+    async def _drop(self, session: Session) -> None:
+        self._live.pop(session.uuid, None)
+        await session.upload.cancel()
+        await self._database.write(rows.end_upload, session.uuid)
+
+    def _rest(self, session: Session) -> None:
+        session.idle = self._clock.callLater(self._idle_s, self._suspend, session)
+
+    def _suspend(self, session: Session) -> Deferred[None]:
+        self._live.pop(session.uuid, None)
+        return self._tasks.spawn(_ended(session.upload.suspend()))
+
+    def stopService(self) -> Deferred[None]:
+        """Suspend what is live: it goes on after the restart."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._suspend_all())
+
+    async def _suspend_all(self) -> None:
+        for session in list(self._live.values()):
+            if session.idle is not None and session.idle.active():
+                session.idle.cancel()
+            await self._suspend(session)
+
+
+def _check_length(length: int | None, chunk: Chunk | None) -> None:
+    """Whether the chunk is as long as it says: known beforehand, or, for a body without a length, afterwards."""
+    if chunk is not None and length is not None and length != chunk.end - chunk.start + 1:
+        raise BlobUploadInvalid(
+            f"The chunk says it is the bytes {chunk.start}-{chunk.end}, but the request has {length} bytes.",
+            advice="Make Content-Range agree with the body, and ask the upload's URL for what is held.",
+        )
+
+
+def _busy(name: str) -> TooManyRequests:
+    return TooManyRequests(
+        f"Another request is writing to the upload {name}.",
+        advice="Send the chunks of an upload one after the other.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _is(session: Session, repository: Repository, owner: str) -> bool:
+    return session.repository.id == repository.id and session.owner == owner
+
+
+def _unknown(repository: Repository, name: str) -> BlobUploadUnknown:
+    return BlobUploadUnknown(
+        f"There is no upload {name[:64]} in {repository.name} that you could go on with.",
+        advice="It was finished, cancelled or given up on, or somebody else began it: begin a new one with POST.",
+    )
+
+
+async def _ended(ending: Awaitable[object]) -> None:
+    """Wait for an upload to be let go of; what goes wrong there is the operator's to know."""
+    try:
+        await ending
+    except StorageError as error:
+        log.warn("an upload could not be let go of: {error}", error=error)
+
+
+@implementer(IConsumer)
+class _Intake:
+    """Stands between a body and an upload: leaves out the first `skip` bytes, and raises `refusal` beyond `room`."""
+
+    def __init__(self, upload: IBlobUpload, skip: int, room: int, refusal: BlobTooLarge) -> None:
+        self._upload = upload
+        self._skip = skip
+        self._room = room
+        self._refusal = refusal
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        self._upload.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        self._upload.unregisterProducer()
+
+    def write(self, data: bytes) -> None:
+        if self._skip:
+            self._skip, data = max(self._skip - len(data), 0), data[self._skip :]
+        self._room -= len(data)
+        if self._room < 0:
+            raise self._refusal
+        self._upload.write(data)
