@@ -109,6 +109,7 @@ class RegistryChannel(http.HTTPChannel):
 
     def retire(self) -> None:
         """Take no request after the one that is being answered."""
+        self.persistent = False  # for an answer that has begun; `answer_begins` sees to the others
         if self._phase is Phase.IDLE:
             self.loseConnection()
 

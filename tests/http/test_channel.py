@@ -459,6 +459,19 @@ class ConnectionsTests(ChannelTestCase):
         self.lose()
         self.successResultOf(done)
 
+    def test_retire_during_an_answer(self):
+        """An answer that began before the site retires ends, and its connection with it."""
+        self.send(GET % b"")
+        request = self.resource.requests[0]
+        request.setHeader("Content-Length", "10")
+        request.write(b"01234")
+        self.site.connections.retire()
+        request.write(b"56789")
+        self.assertFalse(self.transport.disconnecting)
+        request.finish()
+        self.assertTrue(self.transport.value().endswith(b"0123456789"))
+        self.assertTrue(self.transport.disconnecting)
+
     def test_observer_that_fails(self):
         """An observer that raises is logged, and costs no answer."""
         self.site._observer = lambda request: 1 / 0
