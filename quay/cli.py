@@ -1,0 +1,229 @@
+"""
+The `quay` command: what an administrator types. It explains failures in sentences and exits with 0 (done), 1 (failed)
+or 2 (called wrongly).
+
+Nothing here reads the environment of the process: `quay.__main__` hands it over as the context's object.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import click
+
+from quay import __version__
+from quay.config import Config, ConfigError, default_text, initial_text, reference, settle
+from quay.config.surroundings import FILENAME, Surroundings
+
+PASSWORD_MINIMUM: Final = 8
+
+
+class Failure(click.ClickException):
+    """A command that could not do what it was asked, and the sentence that says why."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(self.message, file=file, err=file is None)
+
+
+def settled(surroundings: Surroundings) -> Config:
+    """The configuration that every command works with; warnings go to standard error. Raises `Failure`."""
+    try:
+        config = settle(surroundings)
+    except ConfigError as error:
+        _warn(error.warnings)
+        raise Failure(str(error)) from None
+    _warn(config.warnings)
+    return config
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+pass_surroundings = click.make_pass_decorator(Surroundings)
+
+
+@click.group(name="quay", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file; else $QUAY_CONFIG, else quay.yaml in the data directory ($QUAY_DATA, else var).",
+)
+@click.pass_context
+def quay(context: click.Context, file: Path | None) -> None:
+    """A container registry with namespaces, teams, robots and a tag time machine, on one Twisted reactor."""
+    context.obj = Surroundings.of(file, context.obj or {})
+
+
+@quay.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The data directory to begin in.")
+@click.option("--force", is_flag=True, help="Begin anew; the old configuration is kept beside the new one.")
+@pass_surroundings
+def init(surroundings: Surroundings, data: Path | None, force: bool) -> None:
+    """Write a commented configuration with new random secrets into the data directory."""
+    target = (data or surroundings.data) / FILENAME
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = _set_aside(target) if force and target.exists() else None
+        _write_new(target, initial_text())
+    except FileExistsError:
+        raise Failure(f"{target} exists and holds this installation's secrets; --force writes another one.") from None
+    except OSError as error:
+        raise Failure(f"{target} cannot be written: {error.strerror}.") from None
+    click.echo(f"Wrote {target}, readable by you only. Check it with: quay --config {target} config check")
+    if kept is not None:
+        click.echo(f"The old one is {kept}. What its DATABASE_SECRET_KEY encrypted can be read only with that key.")
+
+
+def _set_aside(target: Path) -> Path:
+    """Move `target` to the first free name beside it."""
+    numbered = (target.with_name(f"{target.name}.{number}") for number in itertools.count(1))
+    kept = next(path for path in numbered if not path.exists())
+    return target.rename(kept)
+
+
+def _write_new(target: Path, text: str) -> None:
+    """A new file that only its owner may read, complete on the disk or not there. Raises `FileExistsError`."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        target.unlink()
+        raise
+
+
+@quay.group()
+def config() -> None:
+    """The configuration: check it, or read about it."""
+
+
+@config.command()
+@pass_surroundings
+def check(surroundings: Surroundings) -> None:
+    """Say everything that is wrong with the configuration, or remarkable."""
+    found = settled(surroundings)
+    click.echo(f"{surroundings.found or 'The default configuration'} can be used.")
+    click.echo(f"Data: {found.data}. Database: {found.database_uri.place}.")
+    click.echo(f"Listening on {', '.join(map(str, found.listen))}, for {found.scheme} clients.")
+
+
+@config.command(name="reference")
+def show_reference() -> None:
+    """Print the reference of every key, in Markdown."""
+    click.echo(reference(), nl=False)
+
+
+@config.command(name="default")
+def show_default() -> None:
+    """Print the commented default configuration."""
+    click.echo(default_text(), nl=False)
+
+
+@quay.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"quay {__version__}")
+
+
+# What follows needs the database or the service, and imports them when it runs: `quay version` loads no reactor.
+
+
+@quay.command()
+@pass_surroundings
+def serve(surroundings: Surroundings) -> None:
+    """Run the registry in the foreground."""
+    from quay import service
+
+    raise SystemExit(service.serve(settled(surroundings)))
+
+
+@quay.command()
+@pass_surroundings
+def migrate(surroundings: Surroundings) -> None:
+    """Bring the database up to date; a server does so by itself when it starts."""
+    from quay import service
+    from quay.database.schema import SCHEMA
+
+    found = settled(surroundings)
+    with explained():
+        service.transact(found, lambda txn: None)
+    click.echo(f"{found.database_uri.place} has schema {SCHEMA}.")
+
+
+@quay.group()
+def user() -> None:
+    """The users of the registry."""
+
+
+@user.command(name="create")
+@click.argument("name")
+@click.option("--email", required=True, help="The user's e-mail address, which also logs in.")
+@click.option("--superuser", is_flag=True, help="Let the user administer the registry.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; else it is asked for.")
+@pass_surroundings
+def create_user(surroundings: Surroundings, name: str, email: str, superuser: bool, password_stdin: bool) -> None:
+    """Make the user NAME."""
+    from quay import service
+    from quay.model import namespace
+
+    found = settled(surroundings)
+    password = _password(password_stdin)
+    with explained():
+        service.transact(
+            found,
+            namespace.create_user,
+            name,
+            email=email,
+            password_hash=service.hashed(password),
+            superuser=superuser,
+            time_machine_s=found.default_tag_expiration,
+        )
+    click.echo(f"{name} can log in now{', and administers the registry' if superuser else ''}.")
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.read().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    else:
+        raise click.UsageError("There is no terminal to ask for the password: use --password-stdin.")
+    if len(password) < PASSWORD_MINIMUM:
+        raise Failure(f"The password is too short: it needs {PASSWORD_MINIMUM} characters at least.")
+    return password
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What the model or the database refuses is a failure of the command, in the same sentence."""
+    from quay.database.migrations import SchemaUnfit
+    from quay.model import namespace
+    from quay.oci.errors import RegistryError
+
+    try:
+        yield
+    except (namespace.NamespaceInvalid, namespace.NamespaceTaken, RegistryError, SchemaUnfit) as error:
+        raise Failure(str(error)) from None
+
+
+@quay.command()
+@click.option("--test-data", is_flag=True, required=True, help="Fill it with Quay's test data.")
+@pass_surroundings
+def initdb(surroundings: Surroundings, test_data: bool) -> None:
+    """Fill a database with users, organizations and pushed images to try things out: never for production."""
+    from quay import testdata
+
+    found = settled(surroundings)
+    with explained():
+        testdata.main(found, click.echo)
