@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -466,6 +467,7 @@ def serve(config: Config) -> int:
 
     globalLogBeginner.beginLoggingTo([_console(config.log_level)], redirectStandardIO=False)
     _arm(os.environ.get("QUAY_CRASH_AT", ""))
+    _open_many_files()
     appliance = Appliance(reactor, config)
     reactor.callWhenRunning(appliance.startService)
     reactor.addSystemEventTrigger("before", "shutdown", appliance.stopService)
@@ -507,6 +509,12 @@ def hashed(password: str) -> str:
     """A password hash, made at once: for commands, which have no reactor to keep from blocking."""
     done: Deferred[str] = Passwords(ImmediatePool()).hash(password)
     return str(done.result)
+
+
+def _open_many_files() -> None:
+    """Connections, uploads and downloads are open files: take as many as this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _arm(points: str) -> None:

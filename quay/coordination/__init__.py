@@ -12,6 +12,8 @@ The bound and its price, with Redis (one process has nobody to wait for):
 * An announcement waits for every node that could still trust itself, and for `patience` at most: after that, a node
   that has not acknowledged has stopped trusting itself. The same second is waited out after a connection was made or
   lost, because nodes may then be listening that are not yet known.
+* When Redis itself was away, a node that has found it again does not trust itself before all others must have found
+  it, too: for six times `patience`.
 * This holds as long as clocks run at the same rate (to a tenth) and do not jump, and all nodes use the same Redis.
 * The one exception: a node that writes but cannot reach Redis while others can. `announce` says so in the log, fires
   within two seconds all the same, because the write has been committed, and owes everyone a gap: all nodes drop what

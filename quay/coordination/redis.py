@@ -82,6 +82,7 @@ class RedisCoordinator(Service):
         self._prefix = prefix
         self._patience = patience
         self._silence = 4 * patience  # a Redis that says nothing for so long is given up
+        self._longest_search = self._silence + 2 * patience  # one attempt, and the pause before the next
         self._random = random
         self._node = secrets.token_hex(8)
         self._shared = [f"{prefix}nodes", f"{prefix}announcements"]
@@ -90,7 +91,8 @@ class RedisCoordinator(Service):
         self._receipts: dict[int, Receipts] = {}
         self._number = 0
         self._session: Session | None = None
-        self._trusted_until = 0.0
+        self._trusted_from = self._trusted_until = 0.0
+        self._away = False  # Redis was not there when we last looked
         self._unsettled_until = 0.0  # nodes may be listening until then that are not listed where we look
         self._owes_gap = False
         self._life: Deferred[None] | None = None
@@ -100,7 +102,7 @@ class RedisCoordinator(Service):
     @property
     def connected(self) -> bool:
         """True while no node's `announce` fires before this node has heard it."""
-        return self._session is not None and self._elapsed() < self._trusted_until
+        return self._session is not None and self._trusted_from <= self._elapsed() < self._trusted_until
 
     def lease(self, name: str, seconds: float) -> Deferred[ILease | None]:
         return Deferred.fromCoroutine(self._lease(f"{self._prefix}lease:{name}", milliseconds(seconds)))
@@ -151,7 +153,8 @@ class RedisCoordinator(Service):
         while self.running:
             failures = 0 if await self._live_once(session, log_failure=failures == 0) else failures + 1
             session = None
-            await deferLater(self._reactor, min(0.2 * 2.0 ** min(failures, 10), 5.0) * (0.5 + self._random()))
+            pause = min(0.2 * 2.0 ** min(failures, 10), self._patience)
+            await deferLater(self._reactor, pause * (0.5 + self._random()))
 
     async def _live_once(self, session: Session | None, log_failure: bool) -> bool:
         """Use one session until it is lost; tells whether there was one."""
@@ -169,6 +172,7 @@ class RedisCoordinator(Service):
         try:
             return await self._open()
         except CoordinatorUnavailable as unavailable:
+            self._away = True
             if log_failure:
                 log.warn("{unavailable} This node goes on trying.", unavailable=unavailable)
             return None
@@ -197,6 +201,8 @@ class RedisCoordinator(Service):
 
     def _up(self, session: Session) -> None:
         self._listeners.tell_gap()  # whatever was learned while nothing was heard
+        if self._away:  # others may look for it still, and meanwhile change what they cannot announce
+            self._away, self._trusted_from = False, self._elapsed() + self._longest_search
         self._session = session
         self._unsettled_until = self._reactor.seconds() + self._patience
         log.info("connected to Redis at {address}", address=self._address)

@@ -87,11 +87,13 @@ class Session:
 class Uploads(Service):
     """
     All uploads of this node. One that nobody has written to for `idle_s` seconds is suspended; with several nodes that
-    is soon, because the next chunk may come to another node, which waits for it for `patience_s`.
+    is soon, because the next chunk may come to another node, which waits for it for `patience_s`. Beyond `live_limit`,
+    each of which has a file open, the one that has rested longest is suspended.
     """
 
     name = "uploads"
     patience_s = 3.0
+    live_limit = 200
 
     def __init__(
         self,
@@ -304,10 +306,15 @@ class Uploads(Service):
         await self._database.write(rows.end_upload, session.uuid)
 
     def _rest(self, session: Session) -> None:
+        self._live[session.uuid] = self._live.pop(session.uuid)  # to the end: it is the last one to have rested
         session.idle = self._clock.callLater(self._idle_s, self._suspend, session)
+        if len(self._live) > self.live_limit:
+            self._suspend(next(session for session in self._live.values() if not session.busy))
 
     def _suspend(self, session: Session) -> Deferred[None]:
         self._live.pop(session.uuid, None)
+        if session.idle is not None and session.idle.active():
+            session.idle.cancel()
         return self._tasks.spawn(_ended(session.upload.suspend()))
 
     def stopService(self) -> Deferred[None]:
@@ -317,8 +324,6 @@ class Uploads(Service):
 
     async def _suspend_all(self) -> None:
         for session in list(self._live.values()):
-            if session.idle is not None and session.idle.active():
-                session.idle.cancel()
             await self._suspend(session)
 
 

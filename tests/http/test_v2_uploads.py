@@ -357,3 +357,17 @@ def test_too_large(make_application, body):
     ):
         answer = repository.at(location, method, body=body)
         assert (answer.status, answer.code) == (413, "SIZE_INVALID")
+
+
+def test_few_files_are_open(application, repository):
+    """However many uploads are begun, few stay open; each goes on from where it was."""
+    uploads = application.core.registry.uploads
+    uploads.live_limit, before = 3, len(uploads._live)
+    begun = [repository.request("POST", "blobs/uploads/").headers["location"] for _ in range(10)]
+    for number, location in enumerate(begun):
+        assert repository.at(location, "PATCH", body=DATA[:number]).status == 202
+    assert len(uploads._live) <= max(3, before)
+    assert [repository.at(location, "PATCH", body=DATA[number:]).status for number, location in enumerate(begun)] == [
+        202
+    ] * 10
+    assert all(finish(repository, location, DIGEST).status == 201 for location in begun)

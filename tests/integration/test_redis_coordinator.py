@@ -210,6 +210,16 @@ class OutageTests(NodesCase):
         await self.a.announce("tags", b"again")
         assert heard == [b"again"]
 
+    async def test_trusted_when_all_have_found_it(self) -> None:
+        """After an outage no node trusts itself before the others, too, must have found Redis again."""
+        self.server.kill()
+        await eventually(lambda: self.a._away and self.b._away)
+        self.server.start()
+        await eventually(lambda: self.a._session is not None)
+        assert not self.a.connected
+        await eventually(lambda: self.a.connected)
+        assert self.b._session is not None
+
     async def test_frozen(self) -> None:
         """A Redis that stays connected and says nothing is not trusted, then given up; thawed, it is used again."""
         self.server.freeze()

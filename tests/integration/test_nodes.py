@@ -1,0 +1,332 @@
+"""
+Two servers on one PostgreSQL, one Redis and one blob directory are one registry: what one of them has answered, the
+other knows, and either goes on when Redis or PostgreSQL goes away and comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import attrs
+import psycopg
+import pytest
+
+from tests.conftest import missing
+from tests.distribution import LOST, MANIFEST, Client, Image, digest_of
+from tests.postgres import PostgresMissing, PostgresServer
+from tests.redis_server import RedisServer
+from tests.server import REPOSITORY as ROOT
+from tests.server import RunningQuay
+
+REPOSITORY = "dev/app"
+RECOVERY = 5.0
+"""Seconds after which a database that is back is used again, at most."""
+
+TRUST = 9.0
+"""Seconds after which a Redis that is back is trusted again, at most."""
+
+CHANGE = """
+import os
+from quay import service
+from quay.config import settle
+from quay.config.surroundings import Surroundings
+from quay.model import namespace, repository
+from quay.oci.reference import RepositoryName
+
+def change(txn):
+    {change}
+
+async def work(core):
+    await core.database.write(change)
+
+service.run(settle(Surroundings.of(None, os.environ)), work)
+"""
+"""A third node, which lives just long enough to change something."""
+
+
+@attrs.frozen
+class Cluster:
+    """Two nodes, what they share, and the environment of a third one."""
+
+    a: RunningQuay
+    b: RunningQuay
+    postgres: PostgresServer
+    redis: RedisServer
+    environment: dict[str, str]
+    directory: Path
+
+    def change(self, statement: str) -> None:
+        """Let a third node change the rows, as a command of an administrator would."""
+        environment = {"PATH": os.environ["PATH"], "QUAY_DATA": str(self.directory / "c"), **self.environment}
+        command = [sys.executable, "-c", CHANGE.format(change=statement)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+
+    def tagged(self, tag: str) -> str:
+        """The digest that a tag points to, in the rows."""
+        with psycopg.connect(self.postgres.url("quay")) as connection:
+            row = connection.execute(
+                "SELECT m.digest FROM tag t JOIN manifest m ON m.id = t.manifest_id"
+                " JOIN repository r ON r.id = t.repository_id WHERE r.name = %s AND t.name = %s AND t.end_ms IS NULL",
+                (REPOSITORY, tag),
+            ).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two running nodes, and one user."""
+    directory = tmp_path_factory.mktemp("nodes")
+    try:
+        postgres = PostgresServer()
+    except (PostgresMissing, OSError) as reason:
+        missing("postgres", reason)
+    redis = RedisServer()
+    try:
+        postgres.start()
+        postgres.create("quay")
+        redis.start()
+        environment = {
+            "QUAY_DB_URI": postgres.tcp_url("quay"),
+            "QUAY_USER_EVENTS_REDIS": f"{{host: 127.0.0.1, port: {redis.port}, password: {redis.password}}}",
+            "QUAY_DISTRIBUTED_STORAGE_CONFIG": f"{{default: [LocalStorage, {{storage_path: {directory / 'blobs'}}}]}}",
+        }
+        with RunningQuay(directory / "a", environment) as a, RunningQuay(directory / "b", environment) as b:
+            a.add_user("dev")
+            yield Cluster(a, b, postgres, redis, environment, directory)
+            for node in (a, b):
+                assert "Unhandled" not in node.log
+    finally:
+        redis.close()
+        postgres.destroy()
+
+
+@pytest.fixture
+def a(cluster: Cluster) -> Iterator[Client]:
+    """A client of the first node."""
+    client = Client(cluster.a.host, "dev")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def b(cluster: Cluster, a: Client) -> Iterator[Client]:
+    """A client of the second node, with the tokens that the first one gave."""
+    client = Client(cluster.b.host, "dev")
+    client.tokens = a.tokens
+    yield client
+    client.close()
+
+
+def pushed(client: Client, seed: str) -> Image:
+    """An image of this seed, under the tag `latest`."""
+    image = Image.made(seed)
+    client.push(REPOSITORY, "latest", image)
+    return image
+
+
+def seen_at_once(a: Client, b: Client, image: Image, times: int) -> float:
+    """
+    Move `latest` to and fro, an even number of `times`, by one node, and read it by the other; returns the seconds that
+    the moves took.
+    """
+    spent = 0.0
+    for n in range(times):
+        manifest, before = (image.moved, image.manifest) if n % 2 else (image.manifest, image.moved)
+        mover, reader = (a, b) if n % 4 < 2 else (b, a)
+        assert reader.manifest(REPOSITORY, "latest") == before  # and remembers it
+        began = time.monotonic()
+        mover.tag(REPOSITORY, "latest", manifest)
+        spent += time.monotonic() - began
+        assert reader.manifest(REPOSITORY, "latest") == manifest, f"move {n} was not seen"
+    return spent
+
+
+def served_from_memory(cluster: Cluster, client: Client, image: Image) -> bool:
+    """Whether a node answers for a tag it has just answered for, while there is no database."""
+    assert client.manifest(REPOSITORY, "latest") == image.moved
+    cluster.postgres.stop()
+    try:
+        answer = client.call("GET", REPOSITORY, "manifests/latest", headers={"Accept": MANIFEST}).expect(200, 503)
+        return answer.status == 200
+    finally:
+        cluster.postgres.start()
+        await_recovery(cluster)
+
+
+def await_recovery(cluster: Cluster) -> float:
+    """Return when both nodes are healthy, with the seconds that took."""
+    began = time.monotonic()
+    while not (cluster.a.healthy() and cluster.b.healthy()):
+        assert time.monotonic() - began < RECOVERY, "the nodes did not recover"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+# --- exactness ----------------------------------------------------------------------------------------------------
+
+
+def test_a_moved_tag_is_seen_by_the_other_node_at_once(a: Client, b: Client) -> None:
+    """A tag that one node has moved is read as it is from the other, with the next request, 200 times in a row."""
+    image = pushed(a, "moved")
+    b.pull(REPOSITORY, "latest", image)
+    spent = seen_at_once(a, b, image, 200)
+    print(f"200 moves: {1000 * spent / 200:.1f} ms each")
+
+
+def test_a_deleted_tag_is_gone_from_the_other_node_at_once(a: Client, b: Client) -> None:
+    """A tag that one node has deleted is 404 on the other, and so is a manifest."""
+    image = pushed(a, "deleted")
+    assert b.manifest(REPOSITORY, "latest") == image.moved
+    assert b.manifest(REPOSITORY, digest_of(image.manifest)) is None  # the tag has left it
+    a.call("DELETE", REPOSITORY, "manifests/latest").expect(202)
+    assert b.manifest(REPOSITORY, "latest") is None
+    a.tag(REPOSITORY, "latest", image.moved)
+    assert b.manifest(REPOSITORY, "latest") == image.moved
+    a.call("DELETE", REPOSITORY, f"manifests/{digest_of(image.moved)}").expect(202)
+    assert b.manifest(REPOSITORY, "latest") is None
+    assert b.manifest(REPOSITORY, digest_of(image.moved)) is None
+
+
+def test_a_repository_comes_and_goes_on_both_nodes(cluster: Cluster, a: Client, b: Client) -> None:
+    """A repository that a node has deleted is unknown on all others, and a new one of its name is not the old one."""
+    image = Image.made("repository")
+    a.push("dev/other", "latest", image)
+    b.pull("dev/other", "latest", image)
+    cluster.change("repository.delete(txn, repository.find(txn, RepositoryName.parse('dev/other')).id)")
+    for client in (a, b):
+        assert client.manifest("dev/other", "latest") is None
+        assert not client.has_blob("dev/other", image.layers[0])
+    a.login("dev/other")
+    a.push("dev/other", "second", image)
+    assert b.manifest("dev/other", "latest") is None
+    b.pull("dev/other", "second", image)
+
+
+def test_a_disabled_user_is_out_on_both_nodes(cluster: Cluster, a: Client, b: Client) -> None:
+    """A user who was disabled elsewhere is let in by no node, with the password or a token, until he is enabled."""
+    image = pushed(a, "disabled")
+    basic = {"Authorization": f"Basic {a.credentials}"}
+    for client in (a, b):
+        client.request("GET", "/v2/", headers=basic).expect(200)
+        assert client.manifest(REPOSITORY, "latest") == image.moved
+    set_enabled = "namespace.set_enabled(txn, namespace.find(txn, 'dev').id, {})"
+    cluster.change(set_enabled.format(False))
+    try:
+        for client in (a, b):
+            client.request("GET", "/v2/", headers=basic).expect(401)
+            client.call("GET", REPOSITORY, "manifests/latest").expect(405)  # as Quay says it
+    finally:
+        cluster.change(set_enabled.format(True))
+    for client in (a, b):
+        client.request("GET", "/v2/", headers=basic).expect(200)
+        assert client.manifest(REPOSITORY, "latest") == image.moved
+
+
+def test_an_upload_goes_on_at_the_other_node(a: Client, b: Client) -> None:
+    """An upload that began at one node goes on at the other as soon as the first one has answered, and back."""
+    data = Image.made("upload").layers[0]
+    upload = a.begin(REPOSITORY, data)
+    a.append(REPOSITORY, upload, 100_000)
+    b.append(REPOSITORY, upload, 200_000)
+    assert a.held(REPOSITORY, upload) == 200_000
+    a.append(REPOSITORY, upload, 250_000)
+    b.finish(REPOSITORY, upload)
+    assert a.has_blob(REPOSITORY, data)
+    assert a.held(REPOSITORY, upload) is None
+
+
+def test_a_node_that_dies_before_it_tells_is_missed(cluster: Cluster, a: Client, b: Client) -> None:
+    """What a node has committed when it dies, without having told anybody, the others see as soon as they miss it."""
+    image = pushed(a, "dying")
+    assert b.manifest(REPOSITORY, "latest") == image.moved
+    crash = {"QUAY_CRASH_AT": "commit.after:2"}  # the first commit publishes its key
+    with RunningQuay(cluster.directory / "d", {**cluster.environment, **crash}) as dying:
+        client = Client(dying.host, "dev")
+        client.tokens = a.tokens
+        with pytest.raises(LOST):
+            client.tag(REPOSITORY, "latest", image.manifest)
+        assert dying.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + RECOVERY
+    while digest_of(b.manifest(REPOSITORY, "latest") or b"") != cluster.tagged("latest"):
+        assert time.monotonic() < deadline, "the other node still serves what was before"
+        time.sleep(0.02)
+
+
+# --- when a part is away ------------------------------------------------------------------------------------------
+
+
+def test_nodes_stay_exact_without_redis(cluster: Cluster, a: Client, b: Client) -> None:
+    """Without Redis both nodes work and stay exact, from the database alone; when it is back, memory is used again."""
+    image = pushed(a, "redis")
+    b.pull(REPOSITORY, "latest", image)
+    assert served_from_memory(cluster, b, image)
+    cluster.redis.kill()
+    spent = seen_at_once(a, b, image, 20)
+    print(f"20 moves without Redis: {spent:.1f} s")
+    assert not served_from_memory(cluster, b, image)
+    cluster.redis.start()
+    deadline = time.monotonic() + TRUST
+    while time.monotonic() < deadline:
+        seen_at_once(a, b, image, 2)
+    assert served_from_memory(cluster, b, image)
+
+
+def test_nodes_survive_a_restart_of_the_database(cluster: Cluster, a: Client, b: Client) -> None:
+    """While PostgreSQL is away, clients are told to come back; when it is back, both nodes work, without a restart."""
+    image = pushed(a, "database")
+    data = Image.made("database, later").layers[0]
+    cluster.postgres.stop()
+    for client in (a, b):
+        answer = client.call("POST", REPOSITORY, "blobs/uploads/").expect(503)
+        assert int(answer.headers["Retry-After"]) > 0
+    assert not cluster.a.healthy()
+    cluster.postgres.start()
+    print(f"both nodes healthy {await_recovery(cluster):.2f} s after PostgreSQL")
+    for client in (a, b):
+        client.finish(REPOSITORY, client.begin(REPOSITORY, data))
+        client.pull(REPOSITORY, "latest", image)
+
+
+def test_traffic_sees_a_restart_of_the_database_as_unavailable(cluster: Cluster, a: Client, b: Client) -> None:
+    """Whatever a request is doing when PostgreSQL dies, it is answered, and never with more than "come back later"."""
+    image = pushed(a, "traffic")
+    done, statuses = Event(), {0: set[int](), 1: set[int]()}
+
+    def traffic(number: int) -> None:
+        client = Client((cluster.a, cluster.b)[number].host, "dev")
+        client.tokens = dict(a.tokens)
+        n = 0
+        while not done.is_set():
+            n += 1
+            manifest = (image.manifest, image.moved)[n % 2]
+            headers = {"Content-Type": MANIFEST}
+            for method, path, body in (
+                ("POST", f"blobs/uploads/?digest={digest_of(b'x%d' % n)}", b"x%d" % n),
+                ("PUT", f"manifests/t{number}", manifest),
+                ("GET", "tags/list", None),
+                ("GET", f"manifests/{digest_of(image.moved)}", None),
+            ):
+                statuses[number].add(client.call(method, REPOSITORY, path, body, headers).status)
+        client.close()
+
+    threads = [Thread(target=traffic, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(0.3)
+        cluster.postgres.stop()
+        time.sleep(0.2)
+        cluster.postgres.start()
+        await_recovery(cluster)
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    assert all(found <= {200, 201, 503} for found in statuses.values()), statuses
