@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# Each runtime dependency with the one reason it is here. Upper bounds stand where we lean on more than the documented API.
+# Each runtime dependency with the one reason it is here; bounds are tight where more than the documented API is used.
 REQUIRES = [
     "twisted>=26.4,<26.11",  # the reactor; bounded: web/channel.py reads private names of HTTPChannel
     "klein>=24.8,<26",  # routes of the REST API and the console (never of /v2/)

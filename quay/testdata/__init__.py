@@ -27,7 +27,7 @@ from quay.testdata.people import ADMINISTRATOR, PASSWORD, DataRefused, populate,
 
 if TYPE_CHECKING:
     from quay.config import Config
-    from quay.service import Core
+    from quay.service.core import Core
 
 __all__ = ["DataRefused", "fill", "main"]
 

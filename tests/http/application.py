@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from quay import config, testdata
 from quay.oci.reference import Digest
 from quay.registry.blobs import Stores
-from quay.service import Core, front_of
+from quay.service.appliance import front_of
+from quay.service.core import Core
 from quay.storage.memory import MemoryBlobs
 from quay.testdata import people
 from quay.testdata.images import Content

@@ -1,6 +1,6 @@
 """What the configuration decides about a whole server."""
 
-from quay.service import Appliance
+from quay.service.appliance import Appliance
 from quay.testdata.people import APP_TOKEN, PASSWORD
 from tests.http.application import Application
 

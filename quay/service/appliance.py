@@ -1,0 +1,236 @@
+"""
+The whole server: a core with its workers and its ports, started one after the other and stopped in reverse. Until all
+of it runs, the ports answer 503.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from OpenSSL import SSL, crypto
+from twisted.application.service import Service
+from twisted.internet import ssl
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from quay.config import Config, Endpoint
+from quay.coordination import CoordinatorUnavailable
+from quay.database.migrations import SchemaUnfit
+from quay.lock import DataInUse, DataLock
+from quay.model import namespace, time_machine
+from quay.oci.errors import RegistryError
+from quay.service.core import Core, core_of
+from quay.storage import StorageError
+from quay.web.channel import Limits, RegistrySite
+from quay.web.guard import Guard
+from quay.web.respond import Addresses
+from quay.web.site import TRANSLATIONS, Front, Parts, starting
+from quay.web.token import LIFETIME_S, ServiceKeys, TokenService
+from quay.web.v2 import DistributionAPI
+from quay.web.v2.call import Means
+from quay.worker import Budget as Time
+from quay.worker import Worker
+
+log = Logger()
+
+EXPIRE_TAGS_S: Final = 30
+REAP_UPLOADS_S: Final = 3600
+GRACE_S: Final = 20
+"""How long answers under way may take once the server is told to stop."""
+
+
+class StartFailed(Exception):
+    """The server could not start; the message is for the administrator."""
+
+
+EXPECTED: Final = (StartFailed, DataInUse, SchemaUnfit, RegistryError, StorageError, CoordinatorUnavailable)
+"""Reasons not to start that are sentences: what nobody foresaw is logged with its traceback."""
+
+
+class Appliance(Service):
+    """The whole server: a core, its workers and its ports. `failed` is the sentence with which it did not start."""
+
+    name = "quay"
+
+    def __init__(self, reactor: Any, config: Config) -> None:
+        self._reactor = reactor
+        self.config = config
+        self.core = core_of(reactor, config)
+        self.failed = ""
+        self.ports: list[IListeningPort] = []
+        self._lock = DataLock(config.data)
+        self._site = RegistrySite(
+            starting(),
+            reactor=reactor,
+            limits=Limits(connections=config.maximum_connections),
+            translations=TRANSLATIONS,
+        )
+        self._workers = self._made_workers() if config.setup_complete else []
+        self._starting: Deferred[None] = succeed(None)
+
+    def startService(self) -> None:
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._could_not_start)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        self._take_data()
+        for endpoint in self.config.listen:
+            self.ports.append(self._listen(endpoint))
+        await self.core.start()
+        for worker in self._workers:
+            worker.startService()
+        self._site.resource = front_of(self._reactor, self.core)
+        for line in await self._greeting():
+            log.info("{line}", line=line)
+
+    async def _stop(self) -> None:
+        self._starting.cancel()
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
+        await self._retired()
+        for worker in self._workers:
+            await worker.stopService()
+        await self.core.stop()
+        self._lock.release()
+
+    def _could_not_start(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return  # it was told to stop before it had started
+        self.failed = failure.getErrorMessage()
+        if failure.check(*EXPECTED):
+            log.critical("Quay could not start: {why}", why=self.failed)
+        else:
+            log.failure("Quay could not start: {why}", failure=failure, why=self.failed)
+        self._reactor.callLater(0, _stop_reactor, self._reactor)
+
+    def _take_data(self) -> None:
+        try:
+            self._lock.acquire()
+        except OSError as error:
+            raise StartFailed(
+                f"The data directory {self.config.data} cannot be used: {error.strerror}. Let this user write to it, "
+                "or give another one with QUAY_DATA."
+            ) from error
+
+    def _listen(self, endpoint: Endpoint) -> IListeningPort:
+        listening = {"interface": endpoint.host, "backlog": 1024}
+        chain, key = self.config.tls_certificate, self.config.tls_key
+        found: IListeningPort
+        try:
+            if chain is None or key is None:
+                found = self._reactor.listenTCP(endpoint.port, self._site, **listening)
+            else:
+                found = self._reactor.listenSSL(endpoint.port, self._site, _certificate(chain, key), **listening)
+        except CannotListenError as error:
+            why = os.strerror(error.socketError.errno)
+            raise StartFailed(
+                f"The server cannot listen on {endpoint}: {why}. Stop what listens there, or set LISTEN to another "
+                "address and port of this machine."
+            ) from error
+        return found
+
+    def _made_workers(self) -> list[Worker]:
+        core, clock = self.core, self._reactor
+
+        async def expire_tags(time: Time) -> None:
+            while await core.database.write(time_machine.expire_tags, 500) and not time.spent:
+                pass
+
+        async def reap_uploads(time: Time) -> None:
+            await core.registry.uploads.reap(clock.seconds() - core.policy.upload_s)
+
+        async def record_use(time: Time) -> None:
+            await core.portal.record_use()
+
+        return [
+            Worker("tag-expiry", expire_tags, clock, period=EXPIRE_TAGS_S, coordinator=core.coordinator),
+            Worker("upload-reaper", reap_uploads, clock, period=REAP_UPLOADS_S, coordinator=core.coordinator),
+            Worker("last-use", record_use, clock, period=60),
+        ]
+
+    def _first_user(self) -> str:
+        """The command as it can be typed where this server was started."""
+        program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "quay" else f"{sys.executable} -m quay"
+        data = "".join(f"{key}={os.environ[key]} " for key in ("QUAY_CONFIG", "QUAY_DATA") if key in os.environ)
+        return f"{data}{program} user create NAME --email ADDRESS --superuser"
+
+    async def _retired(self) -> None:
+        """Connections come to their ends; those that take too long are left to the end of the process."""
+        gone = self._site.connections.retire()
+        late = self._reactor.callLater(GRACE_S, gone.cancel)
+        try:
+            await gone
+        except CancelledError:
+            log.warn(
+                "{count} connections were still busy after {grace} s", count=len(self._site.connections), grace=GRACE_S
+            )
+        if late.active():
+            late.cancel()
+
+    def _url(self, port: IListeningPort) -> str:
+        address: Any = port.getHost()
+        return f"{'https' if self.config.tls_key else 'http'}://{Endpoint(address.host, address.port)}"
+
+    async def _greeting(self) -> list[str]:
+        lines = [f"Listening on {self._url(port)}" for port in self.ports]
+        lines.append(f"Data in {self.config.data}, database {self.config.database_uri.place}")
+        lines += [f"Warning: {warning}" for warning in self.config.warnings]
+        if not await self.core.database.read(namespace.any_superuser):
+            lines.append(f"No superuser yet. Make the first user with: {self._first_user()}")
+        return lines
+
+
+def front_of(reactor: Any, core: Core) -> Front:
+    """Everything that a port of the core's serves."""
+    config = core.config
+    service = str(config.hostname) if config.hostname is not None else config.service_key_service
+    addresses = Addresses(config.scheme, config.hostname, config.trusted_proxies)
+    guard = Guard(core.portal, core.keyring, core.registry.access, addresses, service)
+    lifetime_s = min(LIFETIME_S, int(config.jwt_maximum_age))
+    parts = Parts(
+        api=DistributionAPI(Means(reactor, core.registry, guard, core.threads.blobs)),
+        tokens=TokenService(
+            core.portal, core.keyring, core.registry.access, core.policy, addresses, service, lifetime_s
+        ),
+        keys=ServiceKeys(core.keyring, config.service_key_service),
+    )
+    return Front(parts, core.database, core.stores, config.registry_title)
+
+
+def _certificate(chain: Path, key: Path) -> ssl.CertificateOptions:
+    """What speaks TLS 1.2 and newer with this certificate, and those that lead to its CA. Raises `StartFailed`."""
+    try:
+        own, *others = [ssl.Certificate.loadPEM(pem) for pem in _pems(chain.read_bytes())]
+        options = ssl.CertificateOptions(
+            privateKey=ssl.KeyPair.load(key.read_bytes(), crypto.FILETYPE_PEM).original,
+            certificate=own.original,
+            extraCertChain=[other.original for other in others],
+            raiseMinimumTo=ssl.TLSVersion.TLSv1_2,
+        )
+        options.getContext()  # else it would be the first client who finds out that they do not belong together
+    except (OSError, ValueError, crypto.Error, SSL.Error) as error:
+        raise StartFailed(
+            f"TLS cannot be spoken with TLS_CERTIFICATE {chain} and TLS_KEY {key}: {error or 'no certificate'}. Both "
+            "must be PEM files that this user may read, and the key that of the first certificate."
+        ) from error
+    return options
+
+
+def _pems(text: bytes) -> list[bytes]:
+    end = b"-----END CERTIFICATE-----"
+    return [part + end for part in text.split(end) if b"-----BEGIN CERTIFICATE-----" in part]
+
+
+def _stop_reactor(reactor: Any) -> None:
+    if reactor.running:
+        reactor.stop()
