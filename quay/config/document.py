@@ -18,7 +18,7 @@ import yaml
 LIMIT: Final = 256 * 1024
 DEPTH: Final = 32
 PREFIX: Final = "QUAY_"
-OURS: Final = frozenset({"QUAY_CONFIG", "QUAY_CRASH_AT"})  # settings of the command, not of the configuration
+OURS: Final = ("QUAY_CONFIG", "QUAY_CRASH_AT", "QUAY_TEST_")  # of the command and its tests, not of the configuration
 
 
 class ConfigError(Exception):
@@ -116,7 +116,7 @@ def read_value(text: str) -> object:
 def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The pairs (KEY, text) of the variables `QUAY_KEY` that may mean the configuration."""
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in OURS:
+        if name.startswith(PREFIX) and not name.startswith(OURS):
             yield name.removeprefix(PREFIX), environ[name]
 
 
