@@ -43,6 +43,13 @@ class Addresses:
         """The address of the client itself, through all proxies that are trusted."""
         return client_address(request, self.trusted_proxies)
 
+    def are_within(self, request: RegistryRequest, networks: Iterable[Network]) -> bool:
+        """Whether the client is in one of `networks`; whoever stands behind a proxy that is not trusted is nowhere."""
+        forwarded = any(request.requestHeaders.hasHeader(name) for name in ("X-Forwarded-For", "Forwarded"))
+        if forwarded and not _trusts(self.trusted_proxies, _peer(request)):
+            return False
+        return _trusts(networks, ip_address(self.client_address(request)))
+
     def external_url(self, request: RegistryRequest) -> str:
         """
         `scheme://host[:port]`, without a slash at the end, as the client reaches us. Raises `InvalidRequest` if the
@@ -58,6 +65,8 @@ def client_address(request: RegistryRequest, trusted_proxies: Iterable[Network])
     A peer without an IP address (a Unix socket) counts as 127.0.0.1.
     """
     trusted = tuple(trusted_proxies)
+    if not trusted:
+        return peer_of(request.getClientAddress())
     client = _peer(request)
     hops = _listed(request, "X-Forwarded-For") if _trusts(trusted, client) else []
     for hop in reversed(hops):
@@ -101,6 +110,11 @@ def _host(request: RegistryRequest, forwarded: bool) -> str:
 def _listed(request: RegistryRequest, name: str) -> list[str]:
     lines = request.requestHeaders.getRawHeaders(name.encode(), [])
     return [entry.strip() for entry in b",".join(lines).decode("latin-1").split(",") if entry.strip()]
+
+
+def peer_of(address: object) -> str:
+    """Who is at the other end of a connection, as `client_address` spells it."""
+    return str(_parse(str(getattr(address, "host", ""))) or _LOCAL)
 
 
 def _peer(request: RegistryRequest) -> IPv4Address | IPv6Address:

@@ -30,6 +30,7 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from quay.oci.errors import RegistryError, Unavailable
+from quay.web.addresses import peer_of
 from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, RequestBody
 from quay.web.connections import Connections, Limits
 from quay.web.head import HeadMalformed, HeadMeter, HeadTimeout, check_framing
@@ -79,6 +80,7 @@ class RegistryChannel(http.HTTPChannel):
     _networkProducer: Any  # the transport again, in its role as a producer and consumer
     _phase = Phase.IDLE
     _head: HeadMeter
+    _came_late = False
     _expects_continue = False
     _body_paused = False
     _body_mark = 0  # bytes of the body at the last look at its progress
@@ -91,7 +93,9 @@ class RegistryChannel(http.HTTPChannel):
         self.limits = self.site.limits
         self.timeOut = None
         super().connectionMade()
+        self._peer = peer_of(self.getPeer())
         self.site.connections.opened(self)
+        self._came_late = self.site.connections.crowded
         self._enter(Phase.IDLE, self.limits.idle_seconds)
         if self.site.connections.flooded:
             self.abort()
@@ -132,21 +136,40 @@ class RegistryChannel(http.HTTPChannel):
         else:
             self.abort()
 
+    def _is_too_many(self) -> bool:
+        """It came when there were too many, and there still are; those who were there before go on."""
+        return self._came_late and self.site.connections.crowded
+
     # The head.
 
     def dataReceived(self, data: bytes) -> None:
         # Not calling up: there every byte would renew the client's time.
         if self._phase is Phase.IDLE:
+            if self._is_answered_at_once(data):
+                return
             self._head_begins(data)
         if self._phase in _DEAF:
             self._discard(data)
         else:
             LineReceiver.dataReceived(self, data)
 
+    def _is_answered_at_once(self, data: bytes) -> bool:
+        """Whether the site had the answer to `data`, one whole request, in memory; then nothing else has happened."""
+        express = self.site.express
+        waiting = self.paused or self._waitingForTransport  # requests that came before, or answers nobody has read
+        if express is None or waiting or self._is_too_many() or self.site.connections.retiring:
+            return False
+        answer = express(data, self._peer)
+        if answer is None:
+            return False
+        self.resetTimeout()
+        self.transport.write(answer)
+        return True
+
     def _head_begins(self, data: bytes) -> None:
         self._head = HeadMeter(self.limits)
         self._enter(Phase.HEAD, self.limits.head_seconds)
-        if self.site.connections.crowded:
+        if self._is_too_many():
             busy = "This registry has too many connections."
             self.refuse(Unavailable(busy, advice="Try again soon.", headers={"Retry-After": "5"}))
         elif data.startswith(TLS_HANDSHAKE):
@@ -376,6 +399,10 @@ class RegistrySite(server.Site):
     requestFactory = RegistryRequest
     protocol: Any = RegistryChannel  # Site believes in a proxy that may turn into HTTP/2
     displayTracebacks = False
+
+    express: Callable[[bytes, str], bytes | None] | None = None
+    """What answers a request that came whole, from its bytes and its peer, if it can at once: `web/v2/express.py`."""
+    noisy = False
 
     def __init__(
         self,

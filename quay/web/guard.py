@@ -60,11 +60,16 @@ class Guard:
 
     def known_caller(self, request: RegistryRequest) -> tuple[Caller, Rights] | None:
         """Who asks, if a token says so that has been verified before; no waiting."""
-        value: bytes | None = request.getHeader(b"Authorization")
-        if value is None or not value.startswith(b"Bearer "):
+        value: bytes = request.getHeader(b"Authorization") or b""
+        agent: str = request.getHeader("User-Agent") or ""
+        return self.bearer(value, self._addresses.client_address(request), agent)
+
+    def bearer(self, authorization: bytes, ip: str, agent: str) -> tuple[Caller, Rights] | None:
+        """As `known_caller`, from what it takes: the value of `Authorization`, and whom it came from."""
+        if not authorization.startswith(b"Bearer "):
             return None
-        claims = self._keyring.verified(value[7:].decode("latin-1"), self.service)
-        return None if claims is None else (self._caller(request, claims.principal), Rights(claims.access))
+        claims = self._keyring.verified(authorization[7:].decode("latin-1"), self.service)
+        return None if claims is None else (Caller(claims.principal, ip, agent), Rights(claims.access))
 
     async def identify(self, request: RegistryRequest) -> Caller:
         """Who asks. Raises `Unauthorized` with a challenge, also for nobody."""

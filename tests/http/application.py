@@ -22,6 +22,7 @@ from quay.oci.reference import Digest
 from quay.registry.blobs import Stores
 from quay.service.appliance import front_of
 from quay.service.core import Core
+from quay.service.metrics import CoreMetrics, Metrics
 from quay.storage.memory import MemoryBlobs
 from quay.testdata import people
 from quay.testdata.images import Content
@@ -143,8 +144,13 @@ class Application:
 
     def start(self):
         done(self.core.start())
-        front = front_of(self.clock, self.core)
-        self.site = RegistrySite(front, reactor=self.clock, translations=TRANSLATIONS)
+        metrics = Metrics(self.clock)
+        metrics.show(CoreMetrics(self.core))
+        front = front_of(self.clock, self.core, metrics)
+        self.site = RegistrySite(
+            front, reactor=self.clock, observer=metrics.requests.observe, translations=TRANSLATIONS
+        )
+        self.site.express = front.express
         return self
 
     def stop(self):

@@ -17,13 +17,14 @@ import attrs
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from quay.oci.errors import NameUnknown, RegistryError, Unsupported
-from quay.oci.reference import Digest, RepositoryName, parse_reference
-from quay.registry.manifests import Served, is_acceptable
+from quay.oci.errors import NameUnknown, Unsupported
+from quay.oci.reference import RepositoryName
+from quay.registry.manifests import Served
 from quay.web.request import RegistryRequest
 from quay.web.respond import run_handler, send_json
 from quay.web.v2 import blobs, manifests, uploads
 from quay.web.v2.call import Call, Means, accept, decoded, link_next, page_of
+from quay.web.v2.recall import recall
 
 VERSION: Final = (b"Docker-Distribution-API-Version", b"registry/2.0")
 
@@ -100,22 +101,12 @@ class DistributionAPI(Resource):
         known = self._guard.known_caller(request) if found is not None else None
         if found is None or known is None:
             return False
-        try:
-            name = RepositoryName.parse(found["name"], self._registry.policy.library_namespace)
-            reference = parse_reference(found["argument"])
-        except RegistryError:
+        recalled = recall(self._registry, known, found["name"], found["argument"], accept(request))
+        if recalled is None:
             return False
-        caller, rights = known
-        repository = self._registry.known(name)
-        if repository is None or not rights.allow(found["name"], name, "pull"):
-            return False
-        stored = self._registry.manifests.cached(repository, reference)
-        if stored is None:
-            return False
-        if not isinstance(reference, Digest) and not is_acceptable(accept(request), stored.media_type):
-            return False
+        stored = recalled.stored
         served = Served(stored.content, stored.media_type, stored.digest)
-        manifests.send(request, self._registry, caller, repository, reference, served)
+        manifests.send(request, self._registry, known[0], recalled.repository, recalled.reference, served)
         return True
 
     # --- from a request to its handler
@@ -153,7 +144,9 @@ class DistributionAPI(Resource):
         except NameUnknown:
             if handler is not manifests.list_referrers or not self._registry.policy.referrers:
                 raise
-            manifests.send_referrers(request, ())  # 404 would mean that this registry does not list referrers
+            manifests.send_referrers(
+                request, manifests.NO_REFERRERS
+            )  # 404 would mean that this registry does not list referrers
             return
         await handler(Call(self._means, request, caller, rights, name, repository, found["argument"]))
 

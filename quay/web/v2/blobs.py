@@ -8,6 +8,7 @@ from typing import Final
 
 from quay.oci.ranges import parse_range
 from quay.oci.reference import Digest
+from quay.registry.blobs import unknown
 from quay.web.request import RegistryRequest
 from quay.web.respond import send_empty
 from quay.web.send import send_source
@@ -20,6 +21,8 @@ async def get(call: Call) -> None:
     """`GET` and `HEAD /v2/<name>/blobs/<digest>`"""
     request, digest = call.request, Digest.parse(call.argument)
     blob = await call.registry.blobs.stat(call.repository, digest)
+    if request.method == b"HEAD" and not blob.locations:
+        raise unknown(call.repository, digest)  # so that a client pushes it again, which heals it
     request.setHeader("Content-Type", "application/octet-stream")
     request.setHeader("Docker-Content-Digest", str(digest))
     request.setHeader("Cache-Control", IMMUTABLE)

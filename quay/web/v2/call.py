@@ -106,14 +106,18 @@ def header(request: RegistryRequest, name: str) -> str | None:
 
 
 def accept(request: RegistryRequest) -> list[str]:
+    """What the client takes, as `understood`."""
+    return understood(list(request.requestHeaders.getRawHeaders("Accept", [])), request.getHeader("User-Agent") or "")
+
+
+def understood(accepted: list[str], agent: str) -> list[str]:
     """
-    The client's `Accept` headers. None at all means that it takes anything, except from an engine older than
+    What a client's `Accept` headers mean. None at all means that it takes anything, except from an engine older than
     1.10, which says nothing and understands schema 1 only.
     """
-    found = list(request.requestHeaders.getRawHeaders("Accept", []))
-    if not found and _OLD_ENGINE.match(request.getHeader("User-Agent") or ""):
+    if not accepted and _OLD_ENGINE.match(agent):
         return ["application/json"]
-    return found
+    return accepted
 
 
 def page_of(request: RegistryRequest, policy: Policy) -> tuple[int, str | None]:

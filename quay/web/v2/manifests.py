@@ -5,11 +5,11 @@ Manifests, tags and referrers. Source: OCI Distribution Specification 1.1, "Pull
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Final
 
 from quay.model.repository import Repository
 from quay.oci.errors import InvalidRequest, ManifestUnknown, TagInvalid
-from quay.oci.manifest import MANIFEST_LIMIT, Descriptor, referrers_index
+from quay.oci.manifest import MANIFEST_LIMIT, referrers_index
 from quay.oci.media_types import OCI_INDEX
 from quay.oci.ranges import next_link
 from quay.oci.reference import Digest, Tag, parse_reference
@@ -19,6 +19,8 @@ from quay.registry.manifests import Served
 from quay.web.request import RegistryRequest
 from quay.web.respond import send_empty, send_json
 from quay.web.v2.call import Call, accept, header, link_next, page_of, queries
+
+NO_REFERRERS: Final = referrers_index(())
 
 
 async def get(call: Call) -> None:
@@ -88,27 +90,26 @@ async def list_tags(call: Call) -> None:
 async def list_referrers(call: Call) -> None:
     """`GET /v2/<name>/referrers/<digest>`"""
     digest, artifact_type = Digest.parse(call.argument), call.query("artifactType")
-    found, more = await call.registry.manifests.referrers(
+    page = await call.registry.manifests.referrers(
         call.repository,
         digest,
         artifact_type=artifact_type,
         after=_after(call),
         limit=call.registry.policy.page_limit,
     )
-    if more:
-        params = {"after": found[-1].id} | ({"artifactType": artifact_type} if artifact_type else {})
+    if page.after is not None:
+        params = {"after": page.after} | ({"artifactType": artifact_type} if artifact_type else {})
         call.request.setHeader("Link", next_link(call.request.path.decode("latin-1"), params))
     if artifact_type:
         call.request.setHeader("OCI-Filters-Applied", "artifactType")
-    send_referrers(call.request, (referrer.descriptor for referrer in found))
+    send_referrers(call.request, page.index)
 
 
-def send_referrers(request: RegistryRequest, descriptors: Iterable[Descriptor]) -> None:
-    """Answer with an index of these."""
-    body = referrers_index(descriptors)
+def send_referrers(request: RegistryRequest, index: bytes) -> None:
+    """Answer with an index of referrers."""
     request.setHeader("Content-Type", OCI_INDEX)
-    request.setHeader("Content-Length", str(len(body)))
-    request.write(body)
+    request.setHeader("Content-Length", str(len(index)))
+    request.write(index)
     request.finish()
 
 
