@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -20,9 +21,12 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from quay import faults
-from quay.database.engines import READING, Verdict, open_engine, verdict
+from quay.database.engines import READING, Verdict, open_engine, upsert, verdict
+from quay.database.group import GroupCommit
+from quay.database.schema import setting
 from quay.interfaces import IPool
 from quay.oci.errors import Unavailable
 from quay.threads import Threads
@@ -113,6 +117,8 @@ class Database(Service):
         self._engine = engine
         self._readers = readers
         self._writers = writers
+        # PostgreSQL commits in groups by itself.
+        self._group = GroupCommit(writers, self._transact_all) if engine.dialect.name == "sqlite" else None
         self._listeners: list[Listener] = []
         self._running: set[Deferred[None]] = set()
         self._stopped = False
@@ -132,6 +138,10 @@ class Database(Service):
     def check(self) -> Deferred[None]:
         """Succeeds if the database answers."""
         return self.read(_answer)
+
+    def check_writing(self) -> Deferred[None]:
+        """Succeeds if the database takes a row and keeps it."""
+        return self.write(_leave_mark)
 
     async def start(self) -> None:
         """Make sure that the database answers, and that this code can live with its schema (`SchemaUnfit`)."""
@@ -175,6 +185,9 @@ class Database(Service):
             if self._stopped:
                 raise DatabaseUnavailable("The registry is stopping and takes no more work.")
             try:
+                if self._group is not None and not reading:
+                    outcome: tuple[R, Transaction] = await self._group.run(work)
+                    return outcome
                 return await pool.run(self._transact, work, reading)
             except exc.DBAPIError as error:
                 judgement = verdict(error, reading=reading)
@@ -198,6 +211,21 @@ class Database(Service):
                 self._commit(txn)
             return result, txn
 
+    def _transact_all(self, units: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+        """One run of each of these, in a thread: the outcomes, or Failures."""
+        if len(units) > 1:
+            with suppress(exc.DBAPIError):  # whoever met it will meet it again, alone
+                return self._transact_together(units)
+        return [_outcome(self._transact, unit, False) for unit in units]
+
+    def _transact_together(self, units: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+        with self._engine.connect() as connection:
+            connection.begin()
+            now_ms = int(self._reactor.seconds() * 1000)
+            outcomes = [_outcome(_nested, Transaction(connection, now_ms), unit) for unit in units]
+            self._commit(Transaction(connection, now_ms))
+            return outcomes
+
     def _commit(self, txn: Transaction) -> None:
         faults.point("commit.before")
         try:
@@ -220,8 +248,28 @@ class Database(Service):
             self._log.failure("After a commit, {f} failed", f=f)
 
 
+def _nested(txn: Transaction, unit: Callable[[Transaction], Any]) -> tuple[Any, Transaction]:
+    with txn.connection.begin_nested():
+        return unit(txn), txn
+
+
+def _outcome(run: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+    """What `run` gives, or its Failure; what the engine raises within a group is raised, since it ends the group."""
+    try:
+        return run(*args, **kwargs)
+    except Exception as error:
+        if run is _nested and isinstance(error, exc.DBAPIError):
+            raise
+        return Failure()
+
+
 def _answer(txn: Transaction) -> None:
     txn.execute(sa.select(1))
+
+
+def _leave_mark(txn: Transaction) -> None:
+    statement = upsert(txn.dialect, setting, "key", update=("value",))
+    txn.execute(statement.values(key="health", value=str(txn.now_ms)))
 
 
 def open_database(reactor: IReactorTime, url: str, threads: Threads) -> Database:
@@ -247,6 +295,7 @@ def once(url: str, work: Callable[Concatenate[Transaction, P], R], *args: P.args
     except exc.DBAPIError as error:
         if verdict(error) is Verdict.FATAL:
             raise
-        raise DatabaseUnavailable(f"The database cannot be used: {' '.join(str(error.orig).split())}") from error
+        why = ". ".join(map(str.strip, str(error.orig).split("\n")))
+        raise DatabaseUnavailable(f"The database {engine.url.database} cannot be used: {why}") from error
     finally:
         engine.dispose()
