@@ -57,6 +57,7 @@ pass_surroundings = click.make_pass_decorator(Surroundings)
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration file; else $QUAY_CONFIG, else quay.yaml in the data directory ($QUAY_DATA, else var).",
 )
+@click.version_option(__version__, message="quay %(version)s")
 @click.pass_context
 def quay(context: click.Context, file: Path | None) -> None:
     """A container registry with namespaces, teams, robots and a tag time machine, on one Twisted reactor."""
@@ -68,7 +69,10 @@ def quay(context: click.Context, file: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Begin anew; the old configuration is kept beside the new one.")
 @pass_surroundings
 def init(surroundings: Surroundings, data: Path | None, force: bool) -> None:
-    """Write a commented configuration with new random secrets into the data directory."""
+    """Write a commented configuration with new secrets.
+
+    It goes into the data directory, where every command finds it.
+    """
     target = (data or surroundings.data) / FILENAME
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,7 +115,7 @@ def config() -> None:
 @config.command()
 @pass_surroundings
 def check(surroundings: Surroundings) -> None:
-    """Say everything that is wrong with the configuration, or remarkable."""
+    """Say all that is wrong with the configuration, or remarkable."""
     found = settled(surroundings)
     click.echo(f"{surroundings.found or 'The default configuration'} can be used.")
     click.echo(f"Data: {found.data}. Database: {found.database_uri.place}.")
@@ -151,7 +155,10 @@ def serve(surroundings: Surroundings) -> None:
 @quay.command()
 @pass_surroundings
 def migrate(surroundings: Surroundings) -> None:
-    """Bring the database up to date; a server does so by itself when it starts."""
+    """Bring the database up to date.
+
+    A server does so by itself when it starts.
+    """
     from quay import service
     from quay.database.schema import SCHEMA
 
@@ -194,7 +201,7 @@ def create_user(surroundings: Surroundings, name: str, email: str, superuser: bo
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
-        password = sys.stdin.read().rstrip("\r\n")
+        password = _decoded(sys.stdin.buffer.read()).rstrip("\r\n")
     elif sys.stdin.isatty():
         password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
@@ -204,24 +211,111 @@ def _password(from_stdin: bool) -> str:
     return password
 
 
+def _decoded(password: bytes) -> str:
+    try:
+        return password.decode()
+    except UnicodeDecodeError:
+        raise Failure("The password is not UTF-8 text: nobody could log in with it.") from None
+
+
 @contextmanager
 def explained() -> Iterator[None]:
-    """What the model or the database refuses is a failure of the command, in the same sentence."""
-    from quay.database.migrations import SchemaUnfit
-    from quay.model import namespace
-    from quay.oci.errors import RegistryError
+    """What the model refuses, or keeps the parts from starting, is a failure of the command, in the same sentence."""
+    from quay.model.namespace import NamespaceInvalid, NamespaceTaken
+    from quay.service.appliance import EXPECTED
 
     try:
         yield
-    except (namespace.NamespaceInvalid, namespace.NamespaceTaken, RegistryError, SchemaUnfit) as error:
+    except (NamespaceInvalid, NamespaceTaken, *EXPECTED) as error:
         raise Failure(str(error)) from None
+
+
+@quay.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--explain", "digest", metavar="DIGEST", help="Say why this blob is kept.")
+@pass_surroundings
+def gc(surroundings: Surroundings, dry_run: bool, digest: str | None) -> None:
+    """Remove what nobody can reach or restore.
+
+    A server does so by itself; this looks at everything at once, beside a server or without one.
+    """
+    from quay import service
+    from quay.model.garbage import rehearse
+    from quay.registry.garbage import Collected
+    from quay.registry.policy import Policy
+
+    found = settled(surroundings)
+    with explained():
+        if digest is not None:
+            for sentence in _explained(found, digest):
+                click.echo(sentence)
+        elif dry_run:
+            click.echo(f"Would go now: {Collected(**service.transact(found, rehearse, Policy().grace_s))}.")
+        else:
+            click.echo(f"Removed: {_collected(found)}.")
+
+
+@quay.command()
+@click.option("--repair", is_flag=True, help="Mend what can be.")
+@pass_surroundings
+def fsck(surroundings: Surroundings, repair: bool) -> None:
+    """Compare what the database says with what the storage holds.
+
+    Exits with 1 while problems remain.
+    """
+    from quay import service
+
+    found = settled(surroundings)
+    with explained():
+        remaining = service.check(found, click.echo, repair=repair)
+    if remaining:
+        raise Failure(f"{remaining} problems remain." + ("" if repair else " Try --repair."))
+
+
+@quay.command()
+@click.option("--rate", default=50, show_default=True, type=click.IntRange(1), help="Megabytes a second, at most.")
+@pass_surroundings
+def scrub(surroundings: Surroundings, rate: int) -> None:
+    """Read every blob again, and set aside those that have rotted.
+
+    Exits with 1 if there were any.
+    """
+    from quay import service
+
+    found = settled(surroundings)
+    with explained():
+        rotten = service.scrub(found, click.echo, rate=rate * 1e6)
+    if rotten:
+        raise Failure(f"{rotten} blobs had rotted: push them again.")
+    click.echo("No blob has rotted.")
+
+
+def _collected(found: Config) -> object:
+    from quay import service
+
+    try:
+        return service.collect(found, click.echo)
+    except TimeoutError as error:
+        raise Failure(str(error)) from None
+
+
+def _explained(found: Config, text: str) -> list[str]:
+    from quay import service
+    from quay.model.keeping import explain
+    from quay.oci.reference import Digest
+
+    return service.transact(found, explain, Digest.parse(text))
 
 
 @quay.command()
 @click.option("--test-data", is_flag=True, required=True, help="Fill it with Quay's test data.")
 @pass_surroundings
 def initdb(surroundings: Surroundings, test_data: bool) -> None:
-    """Fill a database with users, organizations and pushed images to try things out: never for production."""
+    """Fill a new database with things to try out.
+
+    These are users, organizations and repositories with images in them, and everybody knows their passwords: never do
+    it for production.
+    """
     from quay import testdata
 
     found = settled(surroundings)

@@ -58,6 +58,9 @@ class IBlobStore(Interface):
     def delete(digest: Digest) -> Deferred[None]:
         """Remove the blob, if it is here."""
 
+    def quarantine(digest: Digest) -> Deferred[None]:
+        """Move the blob, whose bytes are no good, to where no other method finds it, if it is here."""
+
     def walk() -> AsyncIterator[Digest]:
         """Every blob that is here, in no particular order; never more than a few names in memory."""
 

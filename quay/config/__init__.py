@@ -17,7 +17,7 @@ import cattrs
 
 from quay.config import foreign
 from quay.config.checks import concerns, contradictions
-from quay.config.document import ConfigError, overrides, read_document, read_file, read_value
+from quay.config.document import ConfigError, Document, overrides, read_document, read_file, read_value
 from quay.config.keys import SETTINGS, Config, DatabaseArguments, Redis, StorageLocation
 from quay.config.reference import default_text, initial_text, reference
 from quay.config.secrets import DatabaseUri, Secret, Vault
@@ -55,7 +55,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, data: str = "var") ->
     """
     if path is None:
         return parse("", environ, Path.cwd(), data=data)
-    return parse(read_file(path), environ, path.parent, data=data)
+    return _Reading(environ, file=path).config(read_file(path), path.parent.absolute(), data)
 
 
 def settle(surroundings: Surroundings) -> Config:
@@ -73,17 +73,24 @@ class _Reading:
     """One pass over a configuration, collecting what is to be said about it."""
 
     environ: Mapping[str, str] = attrs.field(repr=False)
+    file: Path | None = None
     problems: list[str] = attrs.Factory(list)
     warnings: list[str] = attrs.Factory(list)
 
     def config(self, text: str, base: Path, data: str) -> Config:
-        document = read_document(text)
+        document = self._document(text)
         self.problems += document.problems
         written = {**document.values, **self._environment()}
         self._classify(written)
         values = self._structured(written, self._data(written, base, data))
         self._stop_if_wrong()
         return self._checked(values)
+
+    def _document(self, text: str) -> Document:
+        try:
+            return read_document(text)
+        except ConfigError as error:
+            raise ConfigError(f"{self.file}: {error}" if self.file else str(error)) from None
 
     def _environment(self) -> dict[str, object]:
         """The keys that the environment sets; a variable that sets none is worth a warning only."""

@@ -121,6 +121,14 @@ class Config:
         "The networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
         ours=True,
     )
+    metrics_networks: tuple[Network, ...] = setting(
+        "METRICS_NETWORKS",
+        ["127.0.0.0/8", "::1"],
+        LISTENING,
+        "The networks from which /metrics may be read; whoever comes through a proxy that is not one of "
+        "TRUSTED_PROXIES may not.",
+        ours=True,
+    )
     maximum_connections: Count = setting(
         "MAXIMUM_CONNECTIONS", 1000, LISTENING, "How many connections may be open at once.", ours=True
     )
@@ -242,6 +250,13 @@ class Config:
     )
     push_temp_tag_expiration: Duration = setting(
         "PUSH_TEMP_TAG_EXPIRATION_SEC", 3600, TAGS, "How long pushed content is safe from collection without a tag."
+    )
+
+    garbage_collection: bool = setting(
+        "FEATURE_GARBAGE_COLLECTION", True, TAGS, "Whether what nobody can reach or restore is removed; `quay gc` does."
+    )
+    garbage_collection_frequency: Duration = setting(
+        "GARBAGE_COLLECTION_FREQUENCY", 30, TAGS, "How long the garbage collector rests between two runs."
     )
 
     jwt_maximum_age: Duration = setting(

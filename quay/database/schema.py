@@ -12,10 +12,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA: Final = 1
-"""What this code writes. A migration that only adds leaves `SCHEMA_COMPAT` as it is."""
+SCHEMA: Final = 2
+"""What this code writes. A migration that older code may overlook leaves `SCHEMA_COMPAT` as it is."""
 
-SCHEMA_COMPAT: Final = 1
+SCHEMA_COMPAT: Final = 2
 """The oldest code (its SCHEMA) that can still work on a database which this code has migrated."""
 
 metadata = sa.MetaData(
@@ -84,6 +84,7 @@ namespace = sa.Table(
     sa.CheckConstraint("kind IN ('user', 'organization', 'robot')", name="kind"),
     sa.CheckConstraint("(kind = 'robot') = (owner_id IS NOT NULL)", name="robot_has_owner"),
     sa.Index(None, "owner_id", "name"),
+    sa.Index(None, "time_machine_s"),
     comment="users, organizations and robots share one space of names, as in Quay; a robot is named owner+short",
 )
 
@@ -224,6 +225,18 @@ placement = sa.Table(
     sa.Index(None, "location", "blob_id"),
 )
 
+condemned = sa.Table(
+    "condemned",
+    metadata,
+    sa.Column("digest", DigestText, primary_key=True),
+    sa.Column("location", sa.String(64), primary_key=True),
+    sa.Column("claim", sa.String(36), nullable=False, comment="who is removing the bytes: new for every attempt"),
+    _ms("until_ms"),
+    _flag("gone", False),
+    sa.Index(None, "until_ms"),
+    comment="bytes that are being removed, or, for a while, were: see quay.model.condemned",
+)
+
 repository_blob = sa.Table(
     "repository_blob",
     metadata,
@@ -231,6 +244,7 @@ repository_blob = sa.Table(
     _ref("blob_id", "blob", primary_key=True, delete="RESTRICT"),
     _ms("leased_until_ms"),
     sa.Index(None, "blob_id"),
+    sa.Index(None, "leased_until_ms", "repository_id", "blob_id"),
     comment="the link through which a repository reaches a blob; the lease covers the time before a manifest names it",
 )
 

@@ -3,7 +3,8 @@ Blobs, and the links through which a repository reaches them: without a link, a 
 
 A link is leased when it is made, so that the garbage collector spares it until a manifest names the blob. Whoever
 removes links or manifests takes `quay.model.reachability.lock`; whoever makes a link holds the row of the blob, so a
-link never points to a blob that is being forgotten: either it comes first, or the blob is made anew.
+link never points to a blob that is being forgotten: either it comes first, or the blob is made anew. A placement says
+that the bytes are there; what that rests on is in `quay.model.condemned`.
 
 Announces `("blob", repository_id, digest)` for every link that comes, is leased again or goes. Source: OCI Distribution
 Specification 1.1 "Mounting a blob from another repository" and "Deleting Blobs".
@@ -23,6 +24,7 @@ from quay.database import Transaction
 from quay.database.engines import greatest, insert, insert_or_ignore
 from quay.database.schema import blob as blob_row
 from quay.database.schema import manifest, manifest_blob, placement, repository, repository_blob
+from quay.model.condemned import moved, require_bytes
 from quay.model.permission import role
 from quay.model.reachability import lock, share
 from quay.model.repository import Repository, by_id
@@ -60,7 +62,9 @@ _HOLD: Final = (
     .where(blob_row.c.digest == sa.bindparam("digest"))
     .with_for_update(read=True, key_share=True)
 )
-_HOLD_LINKED: Final = _LINKED.with_for_update(read=True, key_share=True, of=blob_row)
+_HOLD_LINKED: Final = _LINKED.where(sa.exists().where(placement.c.blob_id == blob_row.c.id)).with_for_update(
+    read=True, key_share=True, of=blob_row
+)
 _SOURCES: Final = (
     sa.select(repository.c.id)
     .join(repository_blob, repository_blob.c.repository_id == repository.c.id)
@@ -97,19 +101,36 @@ def blob(txn: Transaction, repository_id: int, digest: Digest) -> Blob | None:
     return Blob(rows[0].id, digest, rows[0].size, tuple(row.location for row in rows if row.location is not None))
 
 
-def link_blob(txn: Transaction, repository_id: int, digest: Digest, size: int, location: str, *, lease_s: int) -> Blob:
+def link_blob(
+    txn: Transaction,
+    repository_id: int,
+    digest: Digest,
+    size: int,
+    location: str,
+    *,
+    lease_s: int,
+    seen_ms: int | None = None,
+    verified: str = "",
+) -> Blob:
     """
     Record that `location` holds this blob of `size` bytes, and link it to the repository for `lease_s` seconds at
-    least. Raises `NameUnknown` if the repository has been deleted meanwhile.
+    least. Raises `NameUnknown` if the repository has been deleted meanwhile; and `BytesInDoubt` if the bytes may have
+    been removed since `seen_ms`, when they were in place (`verified`: see `quay.model.condemned`).
     """
     share(txn, repository_id)
-    blob_id = _held(txn, digest, size)
-    txn.execute(insert_or_ignore(txn.dialect, placement), {"blob_id": blob_id, "location": location})
+    blob_id, is_new = _held(txn, digest, size)
+    require_bytes(txn, digest, location, seen_ms=seen_ms, verified=verified)
+    placed = txn.execute(insert_or_ignore(txn.dialect, placement), {"blob_id": blob_id, "location": location})
+    if placed.rowcount and not is_new:
+        moved(txn, blob_id, digest)
     return _link(txn, repository_id, blob_id, digest, lease_s)
 
 
 def mount_blob(txn: Transaction, source_id: int, target_id: int, digest: Digest, *, lease_s: int) -> Blob | None:
-    """Link a blob of the repository `source_id` to `target_id`; None if the source has none. Raises `NameUnknown`."""
+    """
+    Link a blob of the repository `source_id` to `target_id`; None if the source has none whose bytes are anywhere.
+    Raises `NameUnknown`.
+    """
     share(txn, target_id)
     blob_id = txn.execute(_HOLD_LINKED, {"in_repository": source_id, "digest": digest}).scalar()
     return None if blob_id is None else _link(txn, target_id, blob_id, digest, lease_s)
@@ -119,14 +140,16 @@ def readable_source(
     txn: Transaction, digest: Digest, *, holder_id: int | None, names: Collection[str] | None, limit: int = 16
 ) -> Repository | None:
     """
-    A repository that links the blob and that the holder may read, for a mount that does not say from where. `names`
-    are the repositories to which a token confines the holder. Looks at `limit` repositories at most.
+    A repository that links the blob and that the holder may read, for a mount that does not say from where; none in a
+    disabled namespace. `names` are the repositories to which a token confines the holder. Looks at `limit`
+    repositories at most.
     """
     statement = _SOURCES if names is None else _NAMED_SOURCES
     parameters: dict[str, Any] = {"digest": digest, "most": limit}
     candidates = txn.execute(statement, parameters if names is None else parameters | {"names": list(names)}).scalars()
     found = (by_id(txn, candidate) for candidate in candidates.all())
-    return next((one for one in found if one is not None and role(txn, one, holder_id) is not None), None)
+    readable = (one for one in found if one is not None and one.namespace_enabled)
+    return next((one for one in readable if role(txn, one, holder_id) is not None), None)
 
 
 def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
@@ -152,12 +175,13 @@ def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
     return True
 
 
-def _held(txn: Transaction, digest: Digest, size: int) -> int:
-    """The row of the blob, old or new, held against its deletion until the transaction ends."""
+def _held(txn: Transaction, digest: Digest, size: int) -> tuple[int, bool]:
+    """The row of the blob, held against its deletion until the transaction ends, and whether it is new."""
     new = {"digest": digest, "size": size, "created_ms": txn.now_ms}
+    is_new = False
     while (found := txn.execute(_HOLD, {"digest": digest}).first()) is None:  # again if it was deleted in between
-        txn.execute(insert_or_ignore(txn.dialect, blob_row), new)
-    return int(found.id)
+        is_new = txn.execute(insert_or_ignore(txn.dialect, blob_row), new).rowcount == 1
+    return int(found.id), is_new
 
 
 def _link(txn: Transaction, repository_id: int, blob_id: int, digest: Digest, lease_s: int) -> Blob:

@@ -36,8 +36,13 @@ _REPOSITORY: Final = sa.bindparam("in_repository", type_=manifest.c.repository_i
 _ROW: Final = sa.select(repository.c.id).where(repository.c.id == sa.bindparam("id"))
 _LOCK: Final = _ROW.with_for_update(key_share=True)
 _SHARE: Final = _ROW.with_for_update(read=True, key_share=True)
+# The repository of the child is that of its parent's row, not a parameter: with one, SQLite would rather go through all
+# manifests of the repository than through the children of one.
 _CHILDREN: Final = manifest_child.join(
-    manifest, sa.and_(manifest.c.repository_id == _REPOSITORY, manifest.c.digest == manifest_child.c.child_digest)
+    manifest,
+    sa.and_(
+        manifest.c.repository_id == manifest_child.c.repository_id, manifest.c.digest == manifest_child.c.child_digest
+    ),
 )
 _MARK: Final = (
     sa.update(manifest)
@@ -164,9 +169,9 @@ def _closure(dialect: str) -> sa.CTE:
     return closure.union(sa.select(*step.c).select_from(closure.join(step, sa.true())))
 
 
-def undelete(txn: Transaction, repository_id: int, manifest_id: int) -> None:
+def undelete(txn: Transaction, manifest_id: int) -> None:
     """Forget that this manifest, or a child below it, was deleted by its digest. Needs `lock`, and a review after."""
-    txn.execute(_UNDELETE, {"in_repository": repository_id, "seed": manifest_id})
+    txn.execute(_UNDELETE, {"seed": manifest_id})
 
 
 def _whole() -> sa.CTE:

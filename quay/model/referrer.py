@@ -67,16 +67,19 @@ def page(
     txn: Transaction, repository_id: int, subject: Digest, *, artifact_type: str | None, after_id: int, limit: int
 ) -> tuple[list[Referrer], bool]:
     """
-    As `referrers`, and whether there may be more: a page ends at `limit`, or when its manifests have `PAGE_BYTES`
-    bytes, because a referrer's annotations may be as large as a manifest.
+    As `referrers`, and whether there may be more: a page ends at `limit`, or with the manifest that makes `PAGE_BYTES`
+    bytes full, because a referrer's annotations may be as large as a manifest.
     """
     found: list[Referrer] = []
     room = PAGE_BYTES
     while room > 0 and len(found) < limit:
         most = min(BATCH, limit - len(found))
         batch = referrers(txn, repository_id, subject, artifact_type=artifact_type, after_id=after_id, limit=most)
-        found += batch
-        room -= sum(referrer.descriptor.size for referrer in batch)
+        for referrer in batch:
+            if room <= 0:
+                return found, True
+            found.append(referrer)
+            room -= referrer.descriptor.size
         if len(batch) < most:
             return found, False
         after_id = batch[-1].id

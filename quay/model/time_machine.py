@@ -101,7 +101,7 @@ def restore_tag(txn: Transaction, repository: Repository, name: Tag, digest: Dig
             "it did not name that manifest, or the time machine does not reach back so far.",
             advice="The history of the tag lists what it can be restored to.",
         )
-    undelete(txn, repository.id, manifest_id)
+    undelete(txn, manifest_id)
     retarget(txn, repository.id, name, manifest_id, reversion=True)
     review(txn, repository.id, [manifest_id])  # for the children, also where the tag has not moved
     restored = current_row(txn, repository.id, name)

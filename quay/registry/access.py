@@ -17,8 +17,9 @@ from quay.auth.principal import ACTIONS, Principal
 from quay.database import Database, Transaction
 from quay.events import Bus, RepositoryCreated
 from quay.model import namespace, permission, repository
+from quay.model.namespace import NamespaceInvalid, NamespaceTaken
 from quay.model.permission import Role
-from quay.model.repository import Repository
+from quay.model.repository import Repository, RepositoryInvalid, RepositoryTaken
 from quay.oci.errors import Denied, NameInvalid, Unsupported
 from quay.oci.reference import RepositoryName
 from quay.registry.caller import Caller
@@ -57,10 +58,18 @@ class Access:
         answer = await self._database.read(self._answer, caller.principal, name, actions)
         if answer.missing and "push" in actions:
             self._check_new(name)
-            answer = await self._database.write(self._make, caller.principal, name, actions)
+            answer = await self._made(caller.principal, name, actions)
             if answer.made is not None:
                 self._bus.publish(RepositoryCreated.by(caller, answer.made))
         return answer.granted
+
+    async def _made(self, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
+        try:
+            return await self._database.write(self._make, principal, name, actions)
+        except (NamespaceTaken, RepositoryTaken):  # by somebody who was faster, and has committed by now
+            return await self._database.write(self._make, principal, name, actions)
+        except (NamespaceInvalid, RepositoryInvalid) as unfit:
+            raise NameInvalid(str(unfit), advice="Push to a repository with another name.") from unfit
 
     def _check_new(self, name: RepositoryName) -> None:
         if not self._policy.nested_names and "/" in name.path:

@@ -8,15 +8,19 @@ from another repository", "Deleting blobs".
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Final
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from quay.database import Database
 from quay.interfaces import IBlobSource, IBlobStore
 from quay.model import blob as rows
 from quay.model.blob import Blob
+from quay.model.condemned import BytesInDoubt
 from quay.model.repository import Repository
 from quay.oci.errors import BlobUnknown, Unavailable
 from quay.oci.reference import Digest
@@ -26,6 +30,10 @@ from quay.registry.policy import Policy
 from quay.storage import BlobMissing, StorageFailed
 
 log = Logger()
+
+RETRY_S: Final = 0.1
+PATIENCE: Final = 30
+"""How often a push looks again for bytes that are being removed, every `RETRY_S` seconds."""
 
 
 @attrs.frozen
@@ -48,11 +56,12 @@ class Stores:
 class Blobs:
     """What may be done with the blobs of a repository, once access has been granted."""
 
-    def __init__(self, database: Database, stores: Stores, cache: Cache, policy: Policy) -> None:
+    def __init__(self, database: Database, stores: Stores, cache: Cache, policy: Policy, clock: IReactorTime) -> None:
         self._database = database
         self._stores = stores
         self._cache = cache
         self._policy = policy
+        self._clock = clock
 
     async def stat(self, repository: Repository, digest: Digest) -> Blob:
         """The blob `digest` of this repository. Raises `BlobUnknown`."""
@@ -113,13 +122,19 @@ class Blobs:
         """Make `data`, a few bytes that the server itself knows, a blob of this repository."""
         digest = Digest.of(data)
         store = self._stores.target
+        seen_ms = int(self._clock.seconds() * 1000)
         if await store.stat(digest) is None:
             upload = await store.begin(str(uuid.uuid4()), digest.algorithm)
             upload.write(data)
             await upload.commit(digest)
-        return await self._database.write(
-            rows.link_blob, repository.id, digest, len(data), store.location, lease_s=self._policy.upload_s
-        )
+        size, lease_s = len(data), self._policy.upload_s
+
+        async def link(digest: Digest, **seen: Any) -> Blob:
+            return await self._database.write(
+                rows.link_blob, repository.id, digest, size, store.location, lease_s=lease_s, **seen
+            )
+
+        return await linked(self._clock, store, digest, seen_ms, link)
 
     async def mount(self, target: Repository, digest: Digest, source_id: int) -> Blob | None:
         """Link the blob of the repository `source_id` into `target`; None if the source has not got it."""
@@ -138,6 +153,29 @@ class Blobs:
         """Unlink the blob from this repository. Raises `BlobUnknown`; `Denied` while a manifest needs it."""
         if not await self._database.write(rows.unlink_blob, repository.id, digest):
             raise unknown(repository, digest)
+
+
+async def linked(
+    clock: IReactorTime, store: IBlobStore, digest: Digest, seen_ms: int, link: Callable[..., Awaitable[Blob]]
+) -> Blob:
+    """
+    What `link(digest, seen_ms=…, verified=…)` gives, a transaction with `link_blob` for bytes that were in place at
+    `seen_ms`. Where somebody is removing these bytes, it waits for that, and looks whether they are still there.
+    Raises `BytesInDoubt` if they are not.
+    """
+    verified = ""
+    for _ in range(PATIENCE):
+        try:
+            return await link(digest, seen_ms=seen_ms, verified=verified)
+        except BytesInDoubt as found:
+            doubt = found
+        if doubt.gone:
+            seen_ms, verified = int(clock.seconds() * 1000), doubt.claim
+            if await store.stat(digest) is None:
+                break
+        else:
+            await deferLater(clock, RETRY_S)
+    raise doubt
 
 
 def unknown(repository: Repository, digest: Digest) -> BlobUnknown:

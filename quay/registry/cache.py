@@ -29,15 +29,25 @@ class _Reading:
 
 
 class Cache:
-    """At most `limit` bytes of values, the least recently used dropped first."""
+    """
+    At most `limit` bytes of values, the least recently used dropped first.
+
+    `hits` counts what was found, `misses` what had to be read; `weight` is in bytes.
+    """
 
     def __init__(self, now: Callable[[], float], limit: int = 64 * 1024 * 1024) -> None:
         self._now = now
         self._limit = limit
-        self._weight = 0
+        self.weight = 0
+        self.hits = self.misses = 0
         self._entries: OrderedDict[Key, tuple[Any, float | None, int]] = OrderedDict()
         self._readings: dict[Key, set[_Reading]] = {}
         self.trusted: Callable[[], bool] = lambda: True
+
+    @property
+    def entries(self) -> int:
+        """How many values are kept."""
+        return len(self._entries)
 
     def get(self, key: Key) -> Any:
         """The value under `key`, or None. No waiting: this is the fast path of every pull."""
@@ -48,6 +58,7 @@ class Cache:
             self._forget(key)
             return None
         self._entries.move_to_end(key)
+        self.hits += 1
         return entry[0]
 
     async def load(
@@ -65,6 +76,7 @@ class Cache:
         value = self.get(key)
         if value is not None:
             return value
+        self.misses += 1
         reading = _Reading()
         self._readings.setdefault(key, set()).add(reading)
         try:
@@ -88,7 +100,7 @@ class Cache:
     def clear(self) -> None:
         """Forget everything, and what is being read as well."""
         self._entries.clear()
-        self._weight = 0
+        self.weight = 0
         for readings in self._readings.values():
             for reading in readings:
                 reading.spoiled = True
@@ -102,11 +114,11 @@ class Cache:
     def _keep(self, key: Key, value: Any, expires: float | None, weight: int) -> None:
         self._forget(key)
         self._entries[key] = (value, expires, weight)
-        self._weight += weight
-        while self._weight > self._limit:
-            self._weight -= self._entries.popitem(last=False)[1][2]
+        self.weight += weight
+        while self.weight > self._limit:
+            self.weight -= self._entries.popitem(last=False)[1][2]
 
     def _forget(self, key: Key) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._weight -= entry[2]
+            self.weight -= entry[2]

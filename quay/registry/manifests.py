@@ -20,18 +20,16 @@ from quay import faults
 from quay.database import Database, Transaction
 from quay.events import Bus, Deleted, Pulled, Pushed
 from quay.interfaces import IPool
-from quay.model import blob as blob_rows
 from quay.model import content, referrer, time_machine
 from quay.model import tag as tags
 from quay.model.content import StoredManifest
-from quay.model.referrer import Referrer
 from quay.model.repository import Repository
 from quay.oci import media_types
 from quay.oci.conversion import to_schema1
-from quay.oci.errors import InvalidRequest, ManifestUnknown, RegistryError, TagExpired, Unsupported
+from quay.oci.errors import BlobUnknown, InvalidRequest, ManifestUnknown, RegistryError, TagExpired, Unsupported
 from quay.oci.jws import sign
 from quay.oci.labels import expires_after, labels_of
-from quay.oci.manifest import Manifest, check_address, parse
+from quay.oci.manifest import Manifest, check_address, parse, referrers_index
 from quay.oci.reference import Digest, Tag
 from quay.oci.schema1 import EMPTY_LAYER_DIGEST
 from quay.registry.blobs import Blobs
@@ -47,7 +45,10 @@ TAG_LIMIT: Final = 100
 """How many tags one push may name besides its reference."""
 
 INLINE_LIMIT: Final = 64 * 1024
-"""Up to this size an unsigned manifest is parsed in the reactor: it takes less than the hop to a thread and back."""
+"""Up to this size JSON is parsed in the reactor: it takes less than the hop to a thread and back."""
+
+NESTING_LIMIT: Final = 8
+"""How many indexes within each other are looked into for an image that the client takes."""
 
 IMAGE_CONFIGS: Final = frozenset({media_types.OCI_CONFIG, media_types.DOCKER_CONFIG})
 
@@ -67,6 +68,14 @@ class Accepted:
 
     digest: Digest
     subject: Digest | None
+
+
+@attrs.frozen
+class Referrers:
+    """A page of referrers: the `index` that lists them, and the mark `after` which the next page begins, if any."""
+
+    index: bytes
+    after: int | None
 
 
 class ReferrersOff(Unsupported):
@@ -146,14 +155,21 @@ class Manifests:
         What a client that sent these `Accept` headers gets for a tag; none at all accept anything. Raises
         `ManifestUnknown` when it accepts nothing that this tag could be turned into.
         """
-        if is_acceptable(accept, found.media_type):
-            return Served(found.content, found.media_type, found.digest)
-        manifest = parse(found.content, found.media_type)
-        if manifest.is_index:
+        for _ in range(NESTING_LIMIT):
+            if is_acceptable(accept, found.media_type):
+                return Served(found.content, found.media_type, found.digest)
+            manifest = await self._parsed(found.content, found.media_type, found.digest)
+            if not manifest.is_index:
+                return await self._older(repository, tag, found, manifest, accept)
             child = manifest.child_for("linux", "amd64")
             if child is None:
-                raise unacceptable(repository, tag, found, accept)
-            return await self.serve(repository, tag, await self.find(repository, child.digest), accept)
+                break
+            found = await self.find(repository, child.digest)
+        raise unacceptable(repository, tag, found, accept)
+
+    async def _older(
+        self, repository: Repository, tag: Tag, found: StoredManifest, manifest: Manifest, accept: Sequence[str]
+    ) -> Served:
         if media_types.accepts(accept, media_types.SCHEMA1_SIGNED) or wants_schema1(accept):
             return await self._schema1(repository, tag, manifest, signed=True)
         if media_types.accepts(accept, media_types.SCHEMA1):
@@ -165,7 +181,7 @@ class Manifests:
             payload = manifest.schema1.payload
         else:
             payload = await self._converted(repository, tag, manifest)
-        digest = Digest.of(payload)
+        digest = await self._cpu.run(Digest.of, payload)
         if not signed:
             return Served(payload, media_types.SCHEMA1, digest)
         return Served(await self._cpu.run(sign, payload, self._schema1_key), media_types.SCHEMA1_SIGNED, digest)
@@ -231,10 +247,13 @@ class Manifests:
         config = manifest.config
         if config is None or config.media_type not in IMAGE_CONFIGS or config.size > CONFIG_LIMIT:
             return {}
-        if await self._database.read(blob_rows.blob, repository.id, config.digest) is None:
+        try:
+            data = await self._blobs.read(repository, config.digest, CONFIG_LIMIT)
+        except BlobUnknown:
             return {}  # the model says so, in one sentence with all else that is missing
-        data = await self._blobs.read(repository, config.digest, CONFIG_LIMIT)
-        return {} if data is None else await self._cpu.run(labels_of, data)
+        if data is None:
+            return {}
+        return labels_of(data) if len(data) <= INLINE_LIMIT else await self._cpu.run(labels_of, data)
 
     async def _store(
         self, repository: Repository, manifest: Manifest, tags: Sequence[Tag], labels: dict[str, str]
@@ -281,16 +300,15 @@ class Manifests:
 
     async def referrers(
         self, repository: Repository, digest: Digest, *, artifact_type: str | None, after: int, limit: int
-    ) -> tuple[list[Referrer], bool]:
-        """
-        The manifests whose subject is `digest`, oldest first, and whether there may be more after them. Raises
-        `ReferrersOff`.
-        """
+    ) -> Referrers:
+        """A page of the manifests whose subject is `digest`, oldest first. Raises `ReferrersOff`."""
         if not self._policy.referrers:
             raise ReferrersOff("This registry does not list referrers.", advice="Set FEATURE_REFERRERS_API to true.")
-        return await self._database.read(
+        found, more = await self._database.read(
             referrer.page, repository.id, digest, artifact_type=artifact_type, after_id=after, limit=limit
         )
+        index = await self._cpu.run(referrers_index, [one.descriptor for one in found])
+        return Referrers(index, found[-1].id if more else None)
 
 
 def wants_schema1(accept: Sequence[str]) -> bool:

@@ -33,4 +33,6 @@ class Policy:
     """How long a manifest pushed by digest alone is kept, unless an index or a subject keeps it."""
     upload_s: int = 2 * 86400
     """How long an unfinished upload is kept, and a finished blob that no manifest names yet."""
+    grace_s: int = 3600
+    """How long a repository keeps the blobs of a manifest that was collected: somebody may just have seen them."""
     super_users: frozenset[str] = frozenset()

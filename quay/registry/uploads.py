@@ -13,6 +13,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 
 import attrs
@@ -29,6 +30,7 @@ from quay.interfaces import IBlobStore, IBlobUpload
 from quay.model import blob as blobs
 from quay.model import upload as rows
 from quay.model.blob import Blob
+from quay.model.condemned import BytesInDoubt
 from quay.model.repository import Repository
 from quay.oci.errors import (
     BlobTooLarge,
@@ -39,7 +41,7 @@ from quay.oci.errors import (
     TooManyRequests,
 )
 from quay.oci.reference import Digest
-from quay.registry.blobs import Stores
+from quay.registry.blobs import Stores, linked
 from quay.registry.policy import Policy
 from quay.storage import DigestMismatch, StorageError, StorageFailed, UploadBusy, UploadMissing
 from quay.tasks import Tasks
@@ -112,6 +114,11 @@ class Uploads(Service):
         self._tasks = tasks
         self._idle_s = idle_s
         self._live: dict[str, Session] = {}
+
+    @property
+    def live(self) -> int:
+        """How many are live, with an open file each."""
+        return len(self._live)
 
     # --- what a request asks for
 
@@ -282,6 +289,7 @@ class Uploads(Service):
 
     async def _commit(self, session: Session, digest: Digest) -> Blob:
         self._live.pop(session.uuid, None)
+        seen_ms = int(self._clock.seconds() * 1000)
         try:
             size = await session.upload.commit(digest)
         except DigestMismatch as wrong:
@@ -291,14 +299,30 @@ class Uploads(Service):
                 advice="The data changed on the way, or the digest is of something else: upload it again.",
             ) from wrong
         faults.point("blob.kept")
-        blob = await self._database.write(self._link, session, digest, size)
+        blob = await linked(self._clock, self._stores.target, digest, seen_ms, partial(self._linked, session, size))
         faults.point("blob.linked")
         return blob
 
-    def _link(self, txn: Transaction, session: Session, digest: Digest, size: int) -> Blob:
+    async def _linked(self, session: Session, size: int, digest: Digest, *, seen_ms: int, verified: str) -> Blob:
+        try:
+            return await self._database.write(self._link, session, digest, size, seen_ms, verified)
+        except BytesInDoubt as doubt:
+            if doubt.gone:
+                await self._database.write(rows.end_upload, session.uuid)  # whatever comes of it, it is no upload now
+            raise
+
+    def _link(self, txn: Transaction, session: Session, digest: Digest, size: int, seen_ms: int, verified: str) -> Blob:
         rows.end_upload(txn, session.uuid)
-        location = self._stores.preferred
-        return blobs.link_blob(txn, session.repository.id, digest, size, location, lease_s=self._policy.upload_s)
+        return blobs.link_blob(
+            txn,
+            session.repository.id,
+            digest,
+            size,
+            self._stores.preferred,
+            lease_s=self._policy.upload_s,
+            seen_ms=seen_ms,
+            verified=verified,
+        )
 
     async def _drop(self, session: Session) -> None:
         self._live.pop(session.uuid, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.application.service import IServiceMaker
 from twisted.internet.defer import Deferred
-from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, textFileLogObserver
+from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, textFileLogObserver
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
@@ -29,9 +30,14 @@ from quay.auth.passwords import Passwords
 from quay.config import Config, ConfigError, settle
 from quay.config.surroundings import Surroundings
 from quay.database import Transaction, once
+from quay.lock import prepare
+from quay.registry.garbage import Collected
+from quay.service import upkeep
 from quay.service.appliance import Appliance
 from quay.service.core import Core, core_of
 from quay.threads import ImmediatePool
+
+log = Logger()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +65,8 @@ class QuayMaker:
             config = settle(Surroundings.of(file, os.environ))
         except ConfigError as error:
             raise SystemExit(str(error)) from None
+        for warning in config.warnings:
+            log.warn("{warning}", warning=warning)
         return Appliance(reactor, config)
 
 
@@ -75,6 +83,7 @@ def serve(config: Config) -> int:
     _open_many_files()
     appliance = Appliance(reactor, config)
     reactor.callWhenRunning(appliance.startService)
+    reactor.addSystemEventTrigger("before", "shutdown", _hurry)
     reactor.addSystemEventTrigger("before", "shutdown", appliance.stopService)
     reactor.run()
     return 1 if appliance.failed else 0
@@ -84,6 +93,7 @@ def run(config: Config, work: Callable[[Core], Awaitable[R]]) -> R:
     """Do `work` with a core of its own, beside a running server or without one. What it raises is raised here."""
     from twisted.internet import task
 
+    prepare(config.data)
     outcome: list[R | Failure] = []
     with suppress(SystemExit):  # the way in which `react` ends
         task.react(lambda reactor: Deferred.fromCoroutine(_worked(reactor, config, work)).addBoth(outcome.append))
@@ -95,7 +105,6 @@ def run(config: Config, work: Callable[[Core], Awaitable[R]]) -> R:
 
 
 async def _worked(reactor: Any, config: Config, work: Callable[[Core], Awaitable[R]]) -> R:
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     core = core_of(reactor, config)
     try:
         await core.start()
@@ -105,9 +114,33 @@ async def _worked(reactor: Any, config: Config, work: Callable[[Core], Awaitable
 
 
 def transact(config: Config, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """One transaction of a command, which may be the first to use the data directory. Raises `DatabaseUnavailable`."""
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """
+    One transaction of a command, which may be the first to use the data directory. Raises `DatabaseUnavailable`,
+    `DataUnusable`.
+    """
+    prepare(config.data)
     return once(config.database_url, work, *args, **kwargs)
+
+
+def collect(config: Config, say: Callable[[str], object]) -> Collected:
+    """Collect all garbage now: see `quay.service.upkeep`."""
+    from twisted.internet import reactor
+
+    return run(config, lambda core: upkeep.collect(reactor, core, say))
+
+
+def check(config: Config, say: Callable[[str], object], *, repair: bool) -> int:
+    """Compare rows and bytes; returns how many problems remain: see `quay.registry.fsck`."""
+    from twisted.internet import reactor
+
+    return run(config, lambda core: upkeep.check(reactor, core, say, repair))
+
+
+def scrub(config: Config, say: Callable[[str], object], *, rate: float) -> int:
+    """Read all blobs again; returns how many had rotted: see `quay.registry.scrub`."""
+    from twisted.internet import reactor
+
+    return run(config, lambda core: upkeep.scrub(reactor, core, say, rate))
 
 
 def hashed(password: str) -> str:
@@ -118,8 +151,18 @@ def hashed(password: str) -> str:
 
 def _console(level: str) -> FilteringLogObserver:
     """Log lines on standard error, from `level` upwards."""
-    predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+    threshold = LogLevel.levelWithName(level)
+    predicate = LogLevelFilterPredicate(threshold)
+    if threshold is LogLevel.info:  # what Twisted says of ports and its loop, our own lines say better
+        for namespace in ("twisted", "log_legacy"):
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     return FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])
+
+
+def _hurry() -> None:
+    """While it stops, being told so again changes nothing, except that a second Ctrl-C ends it at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_many_files() -> None:

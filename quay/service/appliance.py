@@ -22,18 +22,24 @@ from twisted.python.failure import Failure
 from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
-from quay.lock import DataInUse, DataLock
+from quay.lock import DataInUse, DataLock, DataUnusable
 from quay.model import namespace, time_machine
 from quay.oci.errors import RegistryError
 from quay.service.core import Core, core_of
+from quay.service.metrics import CoreMetrics, ExpressMetrics, Metrics, ServerMetrics
+from quay.service.upkeep import Upkeep
 from quay.storage import StorageError
+from quay.watchdog import Watchdog
 from quay.web.channel import Limits, RegistrySite
 from quay.web.guard import Guard
+from quay.web.health import Checkup, Health
+from quay.web.metrics import MetricsPage
 from quay.web.respond import Addresses
 from quay.web.site import TRANSLATIONS, Front, Parts, starting
 from quay.web.token import LIFETIME_S, ServiceKeys, TokenService
 from quay.web.v2 import DistributionAPI
 from quay.web.v2.call import Means
+from quay.web.v2.express import Express
 from quay.worker import Budget as Time
 from quay.worker import Worker
 
@@ -49,7 +55,15 @@ class StartFailed(Exception):
     """The server could not start; the message is for the administrator."""
 
 
-EXPECTED: Final = (StartFailed, DataInUse, SchemaUnfit, RegistryError, StorageError, CoordinatorUnavailable)
+EXPECTED: Final = (
+    StartFailed,
+    DataInUse,
+    DataUnusable,
+    SchemaUnfit,
+    RegistryError,
+    StorageError,
+    CoordinatorUnavailable,
+)
 """Reasons not to start that are sentences: what nobody foresaw is logged with its traceback."""
 
 
@@ -65,13 +79,17 @@ class Appliance(Service):
         self.failed = ""
         self.ports: list[IListeningPort] = []
         self._lock = DataLock(config.data)
+        self._metrics = Metrics(reactor)
+        self._watchdog = Watchdog(reactor)
         self._site = RegistrySite(
             starting(),
             reactor=reactor,
+            observer=self._metrics.requests.observe,
             limits=Limits(connections=config.maximum_connections),
             translations=TRANSLATIONS,
         )
         self._workers = self._made_workers() if config.setup_complete else []
+        self._metrics.show(CoreMetrics(self.core), ServerMetrics(self._site.connections, self._workers, self._watchdog))
         self._starting: Deferred[None] = succeed(None)
 
     def startService(self) -> None:
@@ -83,21 +101,26 @@ class Appliance(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
-        self._take_data()
+        self._lock.acquire()
         for endpoint in self.config.listen:
             self.ports.append(self._listen(endpoint))
         await self.core.start()
         for worker in self._workers:
             worker.startService()
-        self._site.resource = front_of(self._reactor, self.core)
+        self._watchdog.startService()
+        front = front_of(self._reactor, self.core, self._metrics)
+        self._site.resource, self._site.express = front, front.express
         for line in await self._greeting():
             log.info("{line}", line=line)
 
     async def _stop(self) -> None:
         self._starting.cancel()
+        if not self.failed:
+            log.info("Stopping")
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         await self._retired()
+        await self._watchdog.stopService()
         for worker in self._workers:
             await worker.stopService()
         await self.core.stop()
@@ -112,15 +135,6 @@ class Appliance(Service):
         else:
             log.failure("Quay could not start: {why}", failure=failure, why=self.failed)
         self._reactor.callLater(0, _stop_reactor, self._reactor)
-
-    def _take_data(self) -> None:
-        try:
-            self._lock.acquire()
-        except OSError as error:
-            raise StartFailed(
-                f"The data directory {self.config.data} cannot be used: {error.strerror}. Let this user write to it, "
-                "or give another one with QUAY_DATA."
-            ) from error
 
     def _listen(self, endpoint: Endpoint) -> IListeningPort:
         listening = {"interface": endpoint.host, "backlog": 1024}
@@ -152,7 +166,16 @@ class Appliance(Service):
         async def record_use(time: Time) -> None:
             await core.portal.record_use()
 
+        frequency = float(self.config.garbage_collection_frequency)
         return [
+            Worker(
+                "garbage-collector",
+                Upkeep(clock, core).collect,
+                clock,
+                period=frequency,
+                budget=max(10.0, frequency / 2),
+                coordinator=core.coordinator,
+            ),
             Worker("tag-expiry", expire_tags, clock, period=EXPIRE_TAGS_S, coordinator=core.coordinator),
             Worker("upload-reaper", reap_uploads, clock, period=REAP_UPLOADS_S, coordinator=core.coordinator),
             Worker("last-use", record_use, clock, period=60),
@@ -184,27 +207,31 @@ class Appliance(Service):
     async def _greeting(self) -> list[str]:
         lines = [f"Listening on {self._url(port)}" for port in self.ports]
         lines.append(f"Data in {self.config.data}, database {self.config.database_uri.place}")
-        lines += [f"Warning: {warning}" for warning in self.config.warnings]
         if not await self.core.database.read(namespace.any_superuser):
             lines.append(f"No superuser yet. Make the first user with: {self._first_user()}")
         return lines
 
 
-def front_of(reactor: Any, core: Core) -> Front:
+def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
     """Everything that a port of the core's serves."""
     config = core.config
     service = str(config.hostname) if config.hostname is not None else config.service_key_service
     addresses = Addresses(config.scheme, config.hostname, config.trusted_proxies)
     guard = Guard(core.portal, core.keyring, core.registry.access, addresses, service)
     lifetime_s = min(LIFETIME_S, int(config.jwt_maximum_age))
+    express = Express(core.registry, guard, reactor.seconds)
+    metrics.show(ExpressMetrics(express))
     parts = Parts(
         api=DistributionAPI(Means(reactor, core.registry, guard, core.threads.blobs)),
         tokens=TokenService(
             core.portal, core.keyring, core.registry.access, core.policy, addresses, service, lifetime_s
         ),
         keys=ServiceKeys(core.keyring, config.service_key_service),
+        health=Health(Checkup(reactor, core.database, core.stores)),
+        metrics=MetricsPage(metrics.registry, addresses, config.metrics_networks),
+        express=express,
     )
-    return Front(parts, core.database, core.stores, config.registry_title)
+    return Front(parts, config.registry_title)
 
 
 def _certificate(chain: Path, key: Path) -> ssl.CertificateOptions:

@@ -74,13 +74,13 @@ class Core:
         self.registry = self._registry(reactor)
         self.database.on_commit(self._announce)
         self.coordinator.subscribe(CHANGES, self._changed)
-        self.coordinator.on_gap(self._forget_all)
+        self.coordinator.on_gap(self.forget_all)
         for memory in (self.cache, self.portal, self.keyring):
             memory.trusted = lambda: self.coordinator.connected
 
     def _registry(self, reactor: Any) -> Registry:
         access = Access(self.database, self.policy, self.bus)
-        blobs = Blobs(self.database, self.stores, self.cache, self.policy)
+        blobs = Blobs(self.database, self.stores, self.cache, self.policy, reactor)
         alone = self.config.events_redis is None
         uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, idle_s=60.0 if alone else 0.5)
         manifests = Manifests(self.database, blobs, self.cache, self.policy, self.bus, self.threads.cpu, self.tasks)
@@ -100,7 +100,8 @@ class Core:
         self.portal.forget(changes)
         self.keyring.forget(changes)
 
-    def _forget_all(self) -> None:
+    def forget_all(self) -> None:
+        """Forget all that is cached."""
         self.cache.clear()
         self.portal.forget_all()
         self.keyring.forget_all()

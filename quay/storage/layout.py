@@ -3,6 +3,7 @@ The directories of a local store, and the disk they are on.
 
     <root>/blobs/<algorithm>/<first two hex digits>/<hex>     a blob: complete, durable, never written again
     <root>/uploads/<upload id>                                an upload: what has arrived so far
+    <root>/quarantine/<algorithm>-<hex>                       a blob that had rotted, for somebody to look at
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Layout:
     def uploads(self) -> Path:
         return self.root / "uploads"
 
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
     def upload(self, upload_id: str) -> Path:
         """Raises `UploadMissing` for an id that could name anything else than a file in `uploads`."""
         if not is_upload_id(upload_id):
@@ -71,7 +76,7 @@ class Layout:
 
     def make(self) -> None:
         """Make the directories that are missing, durably: `uploads` comes last, and stands for all of them."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_durably(self.root)
         for directory in (self.root / "blobs", *(self.root / "blobs" / algorithm for algorithm in HEX_LENGTHS)):
             directory.mkdir(mode=0o700, exist_ok=True)
         for fan in self.fans():
@@ -89,6 +94,14 @@ class Layout:
         except FileNotFoundError:
             self.make()
             return f(*args, **kwargs)
+
+
+def make_durably(directory: Path) -> None:
+    """Make `directory`, and what is missing above it; the name of each is durable before anything lies in it."""
+    if not directory.is_dir():
+        make_durably(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(directory.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IFileSlice, IPool
 from quay.oci.reference import HEX_LENGTHS, Digest
 from quay.storage import BlobMissing, StorageMisconfigured, UploadBusy, UploadMissing
-from quay.storage.layout import Layout, Medium
+from quay.storage.layout import Layout, Medium, sync_directory
 from quay.storage.partial import PartialFile, write_all
 from quay.storage.upload import Budget, SegmentedUpload, is_upload_id
 from quay.threads import shielded
@@ -150,6 +150,16 @@ class LocalBlobs:
             self._layout.blob(digest).unlink(missing_ok=True)
 
         return self._medium.run("delete a blob", remove)
+
+    def quarantine(self, digest: Digest) -> Deferred[None]:
+        def move() -> None:
+            path = self._layout.blob(digest)
+            self._layout.quarantine.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(self._layout.quarantine / f"{digest.algorithm}-{digest.hex}")
+                sync_directory(path.parent)
+
+        return self._medium.run("set a blob aside", self._layout.made, move)
 
     async def walk(self) -> AsyncIterator[Digest]:
         for fan in self._layout.fans():

@@ -160,6 +160,9 @@ class MemoryBlobs:
         self.blobs.pop(digest, None)
         return succeed(None)
 
+    def quarantine(self, digest: Digest) -> Deferred[None]:
+        return self.delete(digest)
+
     async def walk(self) -> AsyncIterator[Digest]:
         for digest in tuple(self.blobs):
             yield digest

@@ -160,6 +160,17 @@ class BlobStoreContract(TestCase):
         source.close()
         await self.refused(BlobMissing, self.store.open(DIGEST))
 
+    async def test_quarantine(self) -> None:
+        """A blob that was set aside is found by nothing, and a push brings it back; twice does no harm."""
+        await self.push(HELLO)
+        for _ in range(2):
+            await self.store.quarantine(DIGEST)
+        self.assertIsNone(await self.store.stat(DIGEST))
+        self.assertEqual(await self.walked(), set())
+        await self.refused(BlobMissing, self.store.open(DIGEST))
+        await self.push(HELLO, "again")
+        self.assertEqual(await self.store.stat(DIGEST), len(HELLO))
+
     async def test_walk(self) -> None:
         """`walk` meets every blob, and no upload."""
         self.assertEqual(await self.walked(), set())

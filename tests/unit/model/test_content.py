@@ -10,11 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.engines import explain
 from quay.database.schema import blob as blob_row
 from quay.database.schema import label, manifest_blob, manifest_child, repository_blob
 from quay.database.schema import manifest as manifest_row
 from quay.model.blob import BlobInUse, unlink_blob
 from quay.model.content import NAMED_AS_MISSING, delete_manifest, manifest
+from quay.model.reachability import _affected
 from quay.model.referrer import referrers
 from quay.model.repository import Repository, delete
 from quay.model.tag import delete_tag, resolve_tag
@@ -355,3 +357,11 @@ def _link_all(client: Client, blobs: list[Descriptor]) -> None:
     client.txn.execute(sa.insert(blob_row), rows)
     every = sa.select(sa.literal(client.repository.id), blob_row.c.id, sa.literal(0))
     client.txn.execute(sa.insert(repository_blob).from_select(["repository_id", "blob_id", "leased_until_ms"], every))
+
+
+def test_review_looks_at_what_hangs_on_it(client: Client) -> None:
+    """No push looks at all manifests of the repository: it goes from parents to children, also without statistics."""
+    review = _affected(client.txn.dialect).params(in_repository=client.repository.id, seeds=[1])
+    plan = explain(client.txn.connection, review)
+    for line in plan.text.splitlines():
+        assert not line.endswith("(repository_id=?)"), plan.text

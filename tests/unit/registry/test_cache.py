@@ -33,6 +33,8 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), "d1")
         self.assertEqual(self.successResultOf(self.load()), "d1")
         self.assertEqual((len(self.asked), self.cache.get(TAG)), (1, "d1"))
+        self.assertEqual((self.cache.hits, self.cache.misses, self.cache.entries), (2, 1, 1))
+        self.assertEqual(self.cache.weight, ENTRY_COST)
 
     def test_nothing_is_not_remembered(self) -> None:
         """That something does not exist is asked anew each time."""
