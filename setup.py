@@ -23,6 +23,7 @@ REQUIRES = [
     "argon2-cffi>=23.1,<27",  # password hashes
     "bcrypt>=4.2,<6",  # password hashes of an imported Quay
     "click>=8.1,<9",  # the command line
+    "prometheus-client>=0.21,<1",  # the text format of /metrics
     "ldap3>=2.9.1,<3",  # LDAP, in its own threads
 ]
 EXTRAS = {
@@ -55,6 +56,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
+    package_dir={"": "."},  # so that an editable install is a plain path, in which twistd finds its plugin
     packages=[*find_packages(include=["quay", "quay.*", "appliance", "appliance.*"]), "twisted.plugins"],
     package_data={
         "quay": ["py.typed"],

@@ -94,10 +94,12 @@ def _is_utf8(value: bytes) -> bool:
 
 
 def check_framing(version: bytes, headers: Headers) -> None:
-    """Raises `HeadMalformed` unless the head as a whole says one thing about its host and the end of its body."""
+    """Raises `HeadMalformed` unless the head as a whole says one thing about its host, its sender and its end."""
     hosts = len(headers.getRawHeaders(b"Host", []))
     if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
         raise HeadMalformed("it must have exactly one Host header")
+    if len(headers.getRawHeaders(b"Authorization", [])) > 1:
+        raise HeadMalformed("it has more than one Authorization header")
     if version == b"HTTP/1.0" and headers.hasHeader(b"Transfer-Encoding"):
         raise HeadMalformed("HTTP/1.0 knows no Transfer-Encoding")
 

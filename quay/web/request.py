@@ -5,14 +5,16 @@ A request of this server: routed when its head is complete, with a body that str
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
+from twisted.web.error import UnsupportedMethod
+from twisted.web.resource import IResource
 
-from quay.oci.errors import RegistryError
+from quay.oci.errors import RegistryError, Unsupported
 from quay.web.body import ClientGone, RequestBody
 
 if TYPE_CHECKING:
@@ -33,6 +35,14 @@ class InternalError(RegistryError):
             advice="Try again; if it stays, tell whoever runs this registry the id of the request.",
             request_id=request_id,
         )
+
+
+def _not_a_method(method: bytes, methods: Iterable[bytes]) -> Unsupported:
+    return Unsupported(
+        f"{method.decode('latin-1')} is not a method of this address.",
+        advice="The Allow header lists those that are.",
+        headers={"Allow": ", ".join(sorted(method.decode() for method in methods))},
+    )
 
 
 def error_body(error: RegistryError) -> bytes:
@@ -107,6 +117,18 @@ class RegistryRequest(server.Request):
 
     # The answer.
 
+    def render(self, resource: IResource) -> None:
+        """Let `resource` answer."""
+        # Not calling up: there a HEAD is logged with its query, and a method is refused with a page for people.
+        try:
+            body = resource.render(self)
+        except UnsupportedMethod as unsupported:
+            methods: Iterable[bytes] = unsupported.allowedMethods
+            self._refuse(_not_a_method(self.method, methods))
+            return
+        if body is not server.NOT_DONE_YET:
+            self._send(body)
+
     def write(self, data: bytes) -> None:
         if self.answerable:
             self.channel.answer_begins(self)
@@ -118,13 +140,20 @@ class RegistryRequest(server.Request):
         if not self.answerable:
             self.hang_up()
             return reason
-        body = error_body(InternalError(self.id))
-        self.setResponseCode(http.INTERNAL_SERVER_ERROR)
+        self._refuse(InternalError(self.id))
+        return reason
+
+    def _refuse(self, error: RegistryError) -> None:
+        self.setResponseCode(error.status)
         self.setHeader(b"Content-Type", b"application/json")
+        for name, value in error.headers.items():
+            self.setHeader(name, value)
+        self._send(error_body(error))
+
+    def _send(self, body: bytes) -> None:
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
         self.finish()
-        return reason
 
     @property
     def summary(self) -> str:

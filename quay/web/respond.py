@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web import http
 
 from quay.oci.errors import RegistryError, Unavailable
 from quay.web.addresses import Addresses, client_address
@@ -50,7 +51,7 @@ def send_json(request: RegistryRequest, status: int, value: object, headers: Map
 
 def send_empty(request: RegistryRequest, status: int, headers: Mapping[str, str] | None = None) -> None:
     """Answer without a body, and be done with the request."""
-    _head(request, status, 0, headers)
+    _head(request, status, None if status == http.NO_CONTENT else 0, headers)
     request.finish()
 
 
@@ -125,8 +126,9 @@ def _unforeseen(request: RegistryRequest, problem: Exception) -> RegistryError:
     return InternalError(request.id)
 
 
-def _head(request: RegistryRequest, status: int, length: int, headers: Mapping[str, str] | None) -> None:
+def _head(request: RegistryRequest, status: int, length: int | None, headers: Mapping[str, str] | None) -> None:
     request.setResponseCode(status)
     for name, value in (headers or {}).items():
         request.setHeader(name, value)
-    request.setHeader(b"Content-Length", b"%d" % length)
+    if length is not None:  # with 204, RFC 9110 section 8.6 forbids to tell
+        request.setHeader(b"Content-Length", b"%d" % length)

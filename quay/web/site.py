@@ -15,12 +15,11 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from quay import __version__, storage
-from quay.database import Database
 from quay.oci.errors import NameUnknown, RegistryError, StorageFull, Unavailable
-from quay.registry.blobs import Stores
 from quay.storage import StorageError
 from quay.web.channel import RegistryRequest
-from quay.web.respond import Translations, run_handler, send_error, send_json
+from quay.web.respond import Translations, send_error
+from quay.web.v2.express import Express
 
 log = Logger()
 
@@ -61,22 +60,27 @@ docker push {host}/NAMESPACE/REPOSITORY:TAG</pre>
 
 @attrs.frozen
 class Parts:
-    """The resources that a front is made of."""
+    """The resources that a front is made of, and what may spare a request all of them."""
 
     api: IResource
     tokens: IResource
     keys: IResource
+    health: IResource
+    metrics: IResource
+    express: Express
 
 
 class Front(Resource):
     """The root of a running server."""
 
-    def __init__(self, parts: Parts, database: Database, stores: Stores, title: str) -> None:
+    def __init__(self, parts: Parts, title: str) -> None:
         super().__init__()
+        self.express = parts.express
         self._title = title
         self.putChild(b"", self)
         self.putChild(b"v2", _Distribution(parts))
-        self.putChild(b"health", Health(database, stores))
+        self.putChild(b"health", parts.health)
+        self.putChild(b"metrics", parts.metrics)
         keys = Resource()
         keys.putChild(b"services", parts.keys)
         self.putChild(b"keys", keys)
@@ -104,39 +108,6 @@ class _Distribution(Resource):
         part = self._parts.tokens if request.path == b"/v2/auth" else self._parts.api
         answer: int = part.render(request)
         return answer
-
-
-class Health(Resource):
-    """`/health` and what lies below: whether the database and every blob store do their work, really tried."""
-
-    isLeaf = True
-
-    def __init__(self, database: Database, stores: Stores) -> None:
-        super().__init__()
-        self._database = database
-        self._stores = stores
-
-    def render_GET(self, request: RegistryRequest) -> int:
-        run_handler(request, self._answer(request))
-        return NOT_DONE_YET
-
-    async def _answer(self, request: RegistryRequest) -> None:
-        services = {"database": await self._database_works()}
-        for location, store in self._stores.by_location.items():
-            try:
-                await store.check()
-                services[f"storage:{location}"] = True
-            except StorageError:
-                services[f"storage:{location}"] = False
-        status = 200 if all(services.values()) else 503
-        send_json(request, status, {"status_code": status, "data": {"services": services}})
-
-    async def _database_works(self) -> bool:
-        try:
-            await self._database.check()
-        except RegistryError:
-            return False
-        return True
 
 
 class _Nothing(Resource):

@@ -35,6 +35,11 @@ SCOPE_LIMIT: Final = 100
 LIFETIME_S: Final = 3600
 """How long a token is good, unless the configuration wants less."""
 
+NOBODY: Final = Unauthorized(
+    "Nobody is logged in, and no repository is asked for.",
+    advice="Log in first, or ask for the scope of a public repository.",
+)
+
 _SCOPE = re.compile(r"(?P<type>[a-z0-9]+)(?:\([a-z0-9]+\))?:(?P<name>[^,\s]+):(?P<actions>[a-z,*]*)")
 
 
@@ -109,7 +114,7 @@ class TokenService(Resource):
         scopes = self._scopes(request, asked.scopes)
         principal = await self._principal(request, asked)
         if principal is ANONYMOUS and not asked.scopes:
-            raise _nobody()
+            raise _challenged(NOBODY)
         agent: str = request.getHeader("User-Agent") or ""
         caller = Caller(principal, self._addresses.client_address(request), agent)
         grants = {scope.spelled: await self._access.grant(caller, scope.name, scope.actions) for scope in scopes}
@@ -124,6 +129,12 @@ class TokenService(Resource):
         )
 
     async def _principal(self, request: RegistryRequest, asked: Asked) -> Principal:
+        try:
+            return await self._authenticated(request, asked)
+        except Unauthorized as refused:
+            raise _challenged(refused) from refused
+
+    async def _authenticated(self, request: RegistryRequest, asked: Asked) -> Principal:
         address = self._addresses.client_address(request)
         header = request.requestHeaders.getRawHeaders(b"Authorization")
         if asked.username is not None:
@@ -190,11 +201,9 @@ def _split(texts: Iterable[str]) -> tuple[str, ...]:
     return scopes
 
 
-def _nobody() -> Unauthorized:
+def _challenged(refused: Unauthorized) -> Unauthorized:
     return Unauthorized(
-        "A token for nobody and nothing is of no use.",
-        advice="Send Basic credentials, or the scope of a public repository.",
-        headers={"WWW-Authenticate": 'Basic realm="Quay"'},
+        refused.message, advice=refused.advice, headers={"WWW-Authenticate": 'Basic realm="Quay"'}, **refused.facts
     )
 
 
@@ -213,6 +222,8 @@ class ServiceKeys(Resource):
         return NOT_DONE_YET
 
     async def _handle(self, request: RegistryRequest) -> None:
+        if request.method not in (b"GET", b"HEAD"):
+            raise Unsupported("Service keys are for reading only.", advice="Use GET.", headers={"Allow": "GET, HEAD"})
         path, jwks = request.path.decode("latin-1"), self._keyring.jwks()
         found: object = jwks if path == self._prefix else None
         for key in jwks["keys"]:

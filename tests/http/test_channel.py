@@ -427,7 +427,10 @@ class ConnectionsTests(ChannelTestCase):
     def test_too_many(self):
         """A connection too many is told so when it asks for something; those before it are served."""
         self.connect()
-        self.channel, self.transport = self.connect()
+        late = self.connect()
+        self.send(GET % b"")
+        self.assertEqual(len(self.resource.requests), 1)
+        self.channel, self.transport = late
         self.send(GET % b"")
         self.assertIn(b"Retry-After: 5", self.transport.value())
         self.assert_refused(503)
@@ -495,6 +498,17 @@ class RequestsTests(ChannelTestCase):
         self.finish(self.resource.requests[1])
         self.clock.advance(0)
         self.assertEqual(self.resource.requests[2].path, b"/last")
+
+    def test_nothing_overtakes_a_pipelined_request(self):
+        """A request that could be answered at once waits its turn behind one that came before it."""
+        self.resource.answer = lambda request: self.finish(request, body=request.path)
+        self.site.express = lambda data, peer: b"/express" if data == GET % b"express" else None
+        self.channel.callLater = self.clock.callLater
+        self.send(GET % b"first" + GET % b"second")
+        self.send(GET % b"express")
+        self.clock.pump([0, 0, 0])
+        answers = self.transport.value()
+        self.assertLess(answers.index(b"/second"), answers.index(b"/express"))
 
     def test_pipelined_requests_take_turns(self):
         """However many requests come in one segment, each turn of the reactor answers one."""

@@ -42,7 +42,7 @@ def test_nothing_is_remembered_across_a_gap(application):
     application.request("GET", "/v2/", auth=token)
     claims = core.keyring.verified(token, application.config.hostname)
     assert claims is not None and len(core.portal._admitted) > 0
-    core._forget_all()
+    core.forget_all()
     assert core.keyring.verified(token, application.config.hostname) is None
     assert (len(core.portal._admitted), len(core.cache._entries)) == (0, 0)
 

@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from quay.events import RepositoryCreated
-from quay.model import credential, namespace, repository
+from quay.model import credential, namespace, permission, repository
 from quay.model.permission import Role
 from quay.oci.reference import RepositoryName
 from quay.testdata.people import APP_TOKEN, OAUTH_TOKEN, PASSWORD, robot_token
@@ -141,6 +141,7 @@ def test_wrong_credentials(application, auth):
     for scopes in ([], ["repository:public/publicrepo:pull"]):
         answer = application.ask_token(auth, *scopes)
         assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+        assert answer.headers["www-authenticate"].startswith("Basic ")
         assert "token" not in answer.json
 
 
@@ -322,6 +323,36 @@ def test_namespace_on_push(make_application):
     assert application.read(namespace.find, "newlymade").kind == "organization"
 
 
+@pytest.mark.parametrize("name", ["x/thing", f"{'n' * 250}/thing", "a" * 255])
+def test_name_that_cannot_be(make_application, name):
+    """A push that would make a namespace or a repository with an impossible name is told so."""
+    application = make_application(CREATE_NAMESPACE_ON_PUSH=True)
+    application.write(lambda txn: add_librarian(txn, "freshuser"))
+    answer = application.ask_token(user("freshuser"), f"repository:{name}:push")
+    assert (answer.status, answer.code) == (400, "NAME_INVALID")
+
+
+def add_librarian(txn, name):
+    """Let a user make repositories in the library."""
+    team = permission.create_team(txn, namespace.find(txn, "library").id, "librarians", "creator")
+    permission.add_member(txn, team, namespace.find(txn, name).id)
+
+
+@pytest.mark.parametrize("taken", [repository.RepositoryTaken, namespace.NamespaceTaken])
+def test_repository_made_by_two(make_application, monkeypatch, taken):
+    """Of two who make a repository at the same time, the slower one finds it made."""
+    application, make, slower = make_application(), repository.create, []
+
+    def lose(txn, *args, **kwargs):
+        if not slower:
+            slower.append(True)
+            raise taken("somebody was faster")
+        return make(txn, *args, **kwargs)
+
+    monkeypatch.setattr(repository, "create", lose)
+    assert access(application, DEVTABLE, "repository:devtable/both:push") == {"devtable/both": ["push"]}
+
+
 # --- the OAuth2 form
 
 
@@ -364,3 +395,10 @@ def test_other_methods(application):
     for method in ("PUT", "DELETE", "PATCH", "HEAD"):
         answer = application.request(method, "/v2/auth", auth=DEVTABLE)
         assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+
+
+def test_keys_are_for_reading(application):
+    """Service keys can be read, and nothing else."""
+    for method in ("PUT", "DELETE", "POST", "OPTIONS"):
+        answer = application.request(method, KEYS)
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")

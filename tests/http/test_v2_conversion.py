@@ -8,9 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from quay.oci import jws
 from quay.oci.document import load
+from quay.oci.manifest import parse
 from quay.oci.media_types import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, SCHEMA1, SCHEMA1_SIGNED
 from quay.oci.reference import Digest
 from quay.oci.schema1 import EMPTY_LAYER_DIGEST
+from quay.registry.manifests import INLINE_LIMIT
 from quay.testdata.images import DOCKER, Content, artifact, image, index
 
 AMD64, ARM64 = (image("leaf", name, architecture=name, dialect=DOCKER) for name in ("amd64", "arm64"))
@@ -137,6 +139,31 @@ def test_no_child(repository):
     repository.push(BOTH, "both")
     assert repository.get("manifests/latest", Accept=DOCKER_MANIFEST).code == "MANIFEST_UNKNOWN"
     assert repository.get("manifests/both", Accept=OCI_MANIFEST).code == "MANIFEST_UNKNOWN"
+
+
+def test_indexes_within_indexes(repository):
+    """The image for linux/amd64 is found within a few indexes; a tower of them is not climbed."""
+    top = AMD64
+    repository.push(top, "ground")
+    for height in range(40):
+        members = json.loads(index(AMD64, dialect=DOCKER).raw)
+        members["manifests"][0] |= {"mediaType": top.media_type, "digest": top.digest, "size": len(top.raw)}
+        top = Content(DOCKER_LIST, json.dumps(members).encode())
+        repository.push(top, f"height-{height}")
+    assert repository.get("manifests/height-3", Accept=DOCKER_MANIFEST).body == AMD64.raw
+    answer = repository.get("manifests/height-39", Accept=DOCKER_MANIFEST)
+    assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+
+
+def test_large_manifests_are_read_in_threads(repository, monkeypatch):
+    """What a large manifest could be turned into is found out in a thread."""
+    members = json.loads(AMD64.raw) | {"annotations": {"much": "x" * INLINE_LIMIT}}
+    repository.push(Content(AMD64.media_type, json.dumps(members).encode(), AMD64.blobs), "latest")
+    cpu, asked = repository.application.core.threads.cpu, []
+    run = cpu.run
+    monkeypatch.setattr(cpu, "run", lambda f, *args, **kwargs: asked.append(f) or run(f, *args, **kwargs))
+    assert repository.get("manifests/latest", Accept=OCI_MANIFEST).status == 404
+    assert parse in asked
 
 
 @pytest.mark.parametrize("headers", [*OLD_ENGINES, {"Accept": DOCKER_MANIFEST}, {"Accept": "text/plain"}])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from quay.model import namespace
 from quay.oci.reference import Digest
 from quay.testdata.people import PASSWORD
 from tests.http.application import HOST, Repository
@@ -88,3 +89,16 @@ def test_mount_without_a_source(application, repository):
     token = application.token(repository.auth, *scopes)
     assert application.request("POST", path, auth=token).status == 201
     assert application.request("POST", path, auth=repository.auth).status == 201
+
+
+def test_mount_from_a_disabled_namespace(make_application):
+    """From a disabled namespace nothing is mounted: not even public blobs, with or without naming the source."""
+    application = make_application()
+    public = Repository(application, "public/publicrepo", ("public", PASSWORD))
+    digest = public.upload(b"everybody's, until now")
+    target = application.repository()
+    scopes = [f"repository:{target.name}:pull,push", "repository:public/publicrepo:pull"]
+    target.token = application.token(target.auth, *scopes)
+    application.write(lambda txn: namespace.set_enabled(txn, namespace.find(txn, "public").id, False))
+    for query in (f"mount={digest}&from=public/publicrepo", f"mount={digest}"):
+        assert target.request("POST", f"blobs/uploads/?{query}").status == 202
