@@ -1,5 +1,5 @@
 # `make run` and `make test` set up everything they need.
-.PHONY: run test lint types architecture check clean news
+.PHONY: run test lint types architecture check bench clean news
 
 run: ; @packaging/venv postgres,redis && exec .venv/bin/quay serve
 
@@ -13,6 +13,9 @@ architecture: ; @packaging/venv dev && .venv/bin/lint-imports && .venv/bin/pytho
 
 # Everything but the tests.
 check: lint types architecture
+
+# Beside its peers, on this machine: make bench BENCH="--quick --only push".
+bench: ; @packaging/venv dev && .venv/bin/python -m tests.benchmarks $(BENCH)
 
 # The news of the next release, as it would read.
 news: ; @packaging/venv dev && .venv/bin/towncrier build --draft
