@@ -4,10 +4,21 @@ One server to a data directory: a lock that the kernel lets go of when its holde
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
 from pathlib import Path
+
+
+class DataUnusable(Exception):
+    """The data directory cannot be made, or not be written to."""
+
+    def __init__(self, data: Path, why: str) -> None:
+        super().__init__(
+            f"The data directory {data} cannot be used: {why}. Let this user write to it, or give another one with "
+            "QUAY_DATA."
+        )
 
 
 class DataInUse(Exception):
@@ -20,6 +31,16 @@ class DataInUse(Exception):
         )
 
 
+def prepare(data: Path) -> None:
+    """Make the data directory, which nobody else may enter, if it is not there. Raises `DataUnusable`."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataUnusable(data, str(error.strerror)) from error
+    if not os.access(data, os.W_OK | os.X_OK):
+        raise DataUnusable(data, os.strerror(errno.EACCES))
+
+
 class DataLock:
     """Held from `acquire` until `release` or the end of the process."""
 
@@ -28,9 +49,12 @@ class DataLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Raises `DataInUse` if another process has it."""
-        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._data / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Raises `DataInUse` if another process has it, and `DataUnusable`."""
+        prepare(self._data)
+        try:
+            fd = os.open(self._data / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataUnusable(self._data, str(error.strerror)) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

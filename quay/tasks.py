@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from quay.oci.errors import RegistryError
+
 R = TypeVar("R")
 
 log = Logger()
@@ -31,7 +33,7 @@ class Tasks(Service):
     def spawn(self, work: Coroutine[Any, Any, R]) -> Deferred[R]:
         """
         Run `work` to its end. The Deferred fires with its outcome, and may be cancelled without disturbing it; a
-        failure that nobody was there to see is logged.
+        failure that nobody was there to see is logged, unless it is a refusal: that was for the client only.
         """
         running = Deferred.fromCoroutine(work)
         outcome: Deferred[R] = Deferred()
@@ -41,7 +43,7 @@ class Tasks(Service):
             self._running.discard(running)
             if not outcome.called:
                 outcome.callback(result)  # a Failure becomes the errback chain
-            elif isinstance(result, Failure):
+            elif isinstance(result, Failure) and result.check(RegistryError) is None:
                 log.failure("nobody was waiting for this any more, and it failed", failure=result)
 
         running.addBoth(settle)

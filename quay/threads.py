@@ -8,7 +8,8 @@ forgets the answer and nothing else, and whoever must know when the work has rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Lock, Thread
+from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 from twisted.application.service import MultiService, Service
@@ -40,13 +41,21 @@ class PoolStopped(Exception):
 
 @implementer(IPool)
 class Pool(Service):
-    """At most `size` threads, started when first needed; on stop, what was begun or is waiting is finished."""
+    """
+    At most `size` threads, started when first needed; on stop, what was begun or is waiting is finished.
+
+    `asked` and `begun` count the calls, the difference waits for a thread; `waited` is how long the begun ones waited,
+    in seconds.
+    """
 
     def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
         self.setName(name)
         self._reactor = reactor
         self._threads = ThreadPool(0, size, name)
         self._stopped = False
+        self._lock = Lock()
+        self.asked = self.begun = 0
+        self.waited = 0.0
 
     def startService(self) -> None:
         super().startService()
@@ -68,7 +77,16 @@ class Pool(Service):
     def run(self, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
         if self._stopped:
             return fail(PoolStopped(str(self.name)))
-        done: Deferred[R] = deferToThreadPool(self._reactor, self._threads, f, *args, **kwargs)
+        self.asked += 1
+        asked = perf_counter()
+
+        def begin() -> R:
+            with self._lock:
+                self.begun += 1
+                self.waited += perf_counter() - asked
+            return f(*args, **kwargs)
+
+        done: Deferred[R] = deferToThreadPool(self._reactor, self._threads, begin)
         return done
 
 

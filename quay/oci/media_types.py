@@ -51,6 +51,9 @@ FOREIGN_LAYERS: Final = frozenset(
 )
 """Layers that a registry need not hold: their bytes are with somebody else, under `urls`."""
 
+REMEMBERED_LENGTH: Final = 2048
+"""Characters of `Accept` headers whose meaning is remembered: what clients say, not what fits into a head."""
+
 _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
 _ZERO = re.compile(r"q\s*=\s*0(\.0{0,3})?", re.IGNORECASE)
@@ -71,14 +74,14 @@ def accepts(accept_headers: Iterable[str], media_type: str) -> bool:
     Whether a client that sent these `Accept` headers takes `media_type`. The most specific range decides, so
     `*/*, text/plain;q=0` takes all but plain text. No header at all takes everything.
     """
-    ranges = _ranges(tuple(accept_headers))
+    headers = tuple(accept_headers)
+    ranges = _remembered(headers) if sum(map(len, headers)) <= REMEMBERED_LENGTH else _ranges(headers)
     if not ranges:
         return True
     main = media_type.partition("/")[0]
     return next((ranges[name] for name in (media_type, f"{main}/*", "*/*") if name in ranges), False)
 
 
-@lru_cache(maxsize=256)  # a client says the same thing on every request
 def _ranges(headers: tuple[str, ...]) -> dict[str, bool]:
     """
     Each media range, and whether it is wanted. A comma inside a quoted parameter splits, too: what it leaves behind
@@ -91,3 +94,6 @@ def _ranges(headers: tuple[str, ...]) -> dict[str, bool]:
         if name := name.strip().lower():
             found[name] = wanted or found.get(name, False)
     return found
+
+
+_remembered = lru_cache(maxsize=256)(_ranges)  # a client says the same thing on every request

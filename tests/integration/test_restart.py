@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -173,6 +174,21 @@ def test_a_server_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
         asking.close()
         assert _status(ended) == 0
     assert "could not start" not in server.log
+
+
+@pytest.mark.parametrize(("again", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_being_told_again(server: RunningQuay, again: signal.Signals, status: int) -> None:
+    """While a server waits for its clients, a second SIGTERM changes nothing, and a second Ctrl-C ends it at once."""
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(b"POST /v2/ HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\nand no more")
+        assert server.healthy()  # so that the head has been read, too
+        pid, ended = server.pid, _told_to_stop(server)
+        _await_closed(server.port)
+        os.kill(pid, again)
+        if status:
+            assert _status(ended) == status
+    assert _status(ended) == status
+    assert "Traceback" not in server.log
 
 
 # --- why it does not start ----------------------------------------------------------------------------------------

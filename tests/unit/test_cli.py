@@ -32,6 +32,11 @@ def test_version() -> None:
     assert run("version").output == f"quay {__version__}\n"
 
 
+def test_version_option() -> None:
+    """`quay --version` says the same."""
+    assert run("--version").output == run("version").output
+
+
 def test_help() -> None:
     """Every command explains itself in a line."""
     for arguments in ([], ["config"]):
@@ -160,6 +165,33 @@ def test_data_is_where_its_file_is(elsewhere: Path, environ: dict[str, str], tex
     assert found == f"Data: {elsewhere}/var. Database: {elsewhere}/var/quay.db."
 
 
+@pytest.mark.parametrize("arguments", [["migrate"], ["initdb", "--test-data"], ["user", "create", "ada"]])
+def test_data_unusable(elsewhere: Path, arguments: list[str]) -> None:
+    """A command whose data directory cannot be made says which one, why, and what to do."""
+    (elsewhere / "file").write_text("")
+    more = ["--email", "ada@example.org", "--password-stdin"] if arguments[0] == "user" else []
+    result = CliRunner().invoke(quay, [*arguments, *more], obj={"QUAY_DATA": "file/data"}, input="password")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"The data directory {elsewhere}/file/data cannot be used: Not a directory. Let this user write to it, or give "
+        "another one with QUAY_DATA.\n"
+    )
+
+
+def test_password_is_text(elsewhere: Path) -> None:
+    """A password that no client could send is refused, and no user is made."""
+    arguments = ["user", "create", "ada", "--email", "ada@example.org", "--password-stdin"]
+    result = CliRunner().invoke(quay, arguments, obj={}, input=b"\xff\xfe password")
+    assert (result.exit_code, "not UTF-8" in result.stderr) == (1, True)
+    assert not (elsewhere / "var").exists()
+
+
+def test_syntax(elsewhere: Path) -> None:
+    """A mistake in the syntax is told with its file and its line."""
+    Path("q.yaml").write_text("A: [1\n")
+    assert run("--config", "q.yaml", "config", "check").stderr.startswith("q.yaml: Line 2")
+
+
 def test_process(elsewhere: Path) -> None:
     """`python -m quay` takes its environment from the process and exits with the command's status."""
     environ = {**os.environ, "QUAY_LISTEN": "127.0.0.1:99999", "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -168,3 +200,28 @@ def test_process(elsewhere: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("LISTEN[0]: '127.0.0.1:99999' is not an address and a port")
+
+
+def test_upkeep(elsewhere: Path) -> None:
+    """Collecting, checking and scrubbing a new registry find nothing; what is no digest is refused."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "QUAY_DATA": str(elsewhere / "data"),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "quay", *arguments], env=environ, capture_output=True, text=True, check=True
+        )
+        for arguments in (["gc", "--dry-run"], ["gc"], ["fsck", "--repair"], ["scrub"])
+    ]
+    nothing = "0 old tags, 0 manifests, 0 links, 0 blobs, 0 bytes."
+    assert [one.stdout.splitlines()[-1] for one in said] == [
+        f"Would go now: {nothing}",
+        f"Removed: {nothing}",
+        "0 problems, of which 0 were mended.",
+        "No blob has rotted.",
+    ]
+    unknown = run("gc", "--explain", "sha256:" + "0" * 64, QUAY_DATA=str(elsewhere / "data"))
+    assert unknown.output == f"There is no blob sha256:{'0' * 64}.\n"
+    assert run("gc", "--explain", "latest", QUAY_DATA=str(elsewhere / "data")).exit_code == 1

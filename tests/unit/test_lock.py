@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quay.lock import DataInUse, DataLock
+from quay.lock import DataInUse, DataLock, DataUnusable
 
 HOLD = """
 import sys
@@ -48,3 +48,13 @@ def test_the_directory_is_private(tmp_path: Path) -> None:
     """A data directory that is made here is the owner's alone."""
     DataLock(tmp_path / "new" / "data").acquire()
     assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_be_used(tmp_path: Path) -> None:
+    """A data directory that cannot be made, and a lock that cannot be opened, are sentences with the directory."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataUnusable, match=r"file/data cannot be used: Not a directory\."):
+        DataLock(tmp_path / "file" / "data").acquire()
+    (tmp_path / "server.lock").mkdir()
+    with pytest.raises(DataUnusable, match=rf"{tmp_path} cannot be used: Is a directory\."):
+        DataLock(tmp_path).acquire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from quay.oci.errors import DigestInvalid
 from quay.tasks import Tasks
 
 
@@ -52,6 +53,14 @@ class TasksTests(SynchronousTestCase):
         self.failureResultOf(outcome, CancelledError)
         self.gate.errback(ValueError("disk"))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_a_refusal_nobody_waits_for_is_not(self) -> None:
+        """What a client did wrong is no news for the operator: a client that hangs up cannot fill the log with it."""
+        outcome = self.tasks.spawn(self.work())
+        outcome.cancel()
+        self.failureResultOf(outcome, CancelledError)
+        self.gate.errback(DigestInvalid("wrong"))
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_stopping_waits(self) -> None:
         """A stop is over when the work under way is, whether it succeeds or fails."""

@@ -23,6 +23,16 @@ class PoolTests(TestCase):
         self.addCleanup(lambda: pool.stopService() if pool.running else None)
         return pool
 
+    async def test_counts_who_waits(self) -> None:
+        """`asked` and `begun` differ by the calls that wait for a thread; `waited` has grown when they have begun."""
+        pool, gate = self.make_pool(1), threading.Event()
+        calls = [pool.run(gate.wait) for _ in range(3)]
+        self.assertEqual(pool.asked, 3)
+        self.assertLessEqual(pool.begun, 1)
+        gate.set()
+        await gatherResults(calls)
+        self.assertEqual((pool.begun, pool.waited > 0), (3, True))
+
     async def test_runs_in_a_thread_of_its_own(self) -> None:
         """`run` calls in a thread of the pool and answers in the reactor's."""
         pool = self.make_pool()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quay.oci import media_types
 from quay.oci.media_types import OCI_INDEX, OCI_MANIFEST, accepts, is_media_type, normalise
 
 
@@ -67,3 +68,11 @@ def test_media_type_is_two_names() -> None:
     """What could break a header is no media type."""
     assert is_media_type("application/vnd.example+json")
     assert not any(map(is_media_type, ["", "a", "a/", "/b", "a/b/c", "a/b\r\nx: y", "a/b;q=1", "a/" + "b" * 128]))
+
+
+def test_long_headers_are_not_remembered() -> None:
+    """Only what clients usually send takes room in memory."""
+    before = media_types._remembered.cache_info().currsize
+    for number in range(10):
+        assert accepts([f"x/{number}," + ",".join(f"a/{n}" for n in range(1000)), OCI_INDEX], OCI_INDEX)
+    assert media_types._remembered.cache_info().currsize == before

@@ -152,6 +152,15 @@ class LayoutTests(LocalTestCase):
         with failing("mkdir", errno.EROFS):
             await self.push()
 
+    async def test_the_root_itself_is_durable(self) -> None:
+        """The names of the root, and of what was missing above it, are synced: else a power cut takes all blobs."""
+        root = self.root / "deep" / "deeper"
+        with patch("quay.storage.layout.sync_directory") as synced:
+            await LocalBlobs("here", root, ImmediatePool()).check()
+        directories = [call.args[0] for call in synced.call_args_list]
+        self.assertLess(directories.index(self.root), directories.index(root.parent))
+        self.assertLess(directories.index(root.parent), directories.index(root))
+
     async def test_a_missing_directory_is_made_again(self) -> None:
         """A directory that somebody tidied away comes back when it is needed."""
         await self.store.check()
