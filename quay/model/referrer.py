@@ -16,7 +16,7 @@ from quay.database.schema import manifest
 from quay.oci.descriptor import Descriptor
 from quay.oci.reference import Digest
 
-BATCH: Final = 20
+BATCH: Final = 5
 """Referrers read at once: what may be in memory beyond a page, each as large as a manifest at most."""
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
