@@ -14,7 +14,7 @@ REQUIRES = [
     "zope.interface>=7,<9",  # the seams
     "attrs>=25,<27",  # frozen values
     "cattrs>=25,<27",  # YAML to frozen values, every error at once
-    "pyyaml>=6,<7",  # the configuration file
+    "pyyaml>=6,<7,!=6.0.4",  # the configuration file; 6.0.4 forgets what overrides a merged key
     "sqlalchemy>=2.0.36,<2.2",  # Core only: statements for SQLite and PostgreSQL
     "alembic>=1.14,<2",  # one linear history of the schema
     "sqlite-utils>=3.38,<5",  # derived data, dumps and fixtures; never the system of record
@@ -22,6 +22,9 @@ REQUIRES = [
     "cryptography>=44,<51",  # keys behind joserfc; schema 1 signatures
     "argon2-cffi>=23.1,<27",  # password hashes
     "bcrypt>=4.2,<6",  # password hashes of an imported Quay
+    "pyotp>=2.9,<3",  # one-time codes of a second factor
+    "jinja2>=3.1.5,<4",  # pages
+    "jsonschema>=4.23,<5",  # what the REST API takes
     "click>=8.1,<9",  # the command line
     "prometheus-client>=0.21,<1",  # the text format of /metrics
     "ldap3>=2.9.1,<3",  # LDAP, in its own threads
@@ -41,6 +44,7 @@ EXTRAS["dev"] = [
     "mypy>=1.14,<3",
     "mypy-zope>=1.0.9,<2",  # mypy for zope interfaces
     "types-PyYAML",
+    "types-jsonschema",
     "ruff>=0.9,<1",
     "import-linter>=2.1,<3",  # the direction of imports
     "towncrier>=24.8,<27",  # news fragments
