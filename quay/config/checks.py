@@ -98,6 +98,8 @@ def concerns(config: Config) -> Iterator[str]:
         yield "DB_CONNECTION_ARGS: is for PostgreSQL, and has no effect on the SQLite file that DB_URI names."
     if not config.setup_complete:
         yield "SETUP_COMPLETE: is false, so background work rests: tags do not expire, and dead uploads stay."
+    if config.events_redis is not None and None in (config.secret_key, config.database_secret_key):
+        yield "SECRET_KEY, DATABASE_SECRET_KEY: must be given, and be the same on every node, where there are several."
     yield from _weak("SECRET_KEY", config.secret_key)
     yield from _weak("DATABASE_SECRET_KEY", config.database_secret_key)
 

@@ -174,15 +174,15 @@ class Config:
         "SECRET_KEY",
         None,
         SECRETS,
-        "Will protect sessions and page tokens, the same on every node; `quay init` makes one. Nothing uses it in this "
-        "release yet.",
+        "Protects sessions and page tokens, the same on every node; `quay init` makes one. If not given, it is made at "
+        "the first start and kept in DATA.",
     )
     database_secret_key: Secret | None = setting(
         "DATABASE_SECRET_KEY",
         None,
         SECRETS,
-        "Will encrypt credentials in the database, which are lost if it changes, the same on every node; `quay init` "
-        "makes one. Nothing uses it in this release yet.",
+        "Encrypts secrets in the database, which are lost if it changes, the same on every node; `quay init` makes "
+        "one. If not given, it is made at the first start and kept in DATA.",
     )
 
     authentication: Authentication = setting(

@@ -12,7 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """What this code writes. A migration that older code may overlook leaves `SCHEMA_COMPAT` as it is."""
 
 SCHEMA_COMPAT: Final = 2
@@ -88,6 +88,84 @@ namespace = sa.Table(
     comment="users, organizations and robots share one space of names, as in Quay; a robot is named owner+short",
 )
 
+profile = sa.Table(
+    "profile",
+    metadata,
+    _ref("namespace_id", "namespace", primary_key=True),
+    sa.Column("given_name", sa.String(255)),
+    sa.Column("family_name", sa.String(255)),
+    sa.Column("company", sa.String(255)),
+    sa.Column("location", sa.String(255)),
+    _flag("invoice_email", False),
+    sa.Column("invoice_email_address", sa.String(255)),
+    sa.Column("metadata", Json, nullable=False, server_default="{}", comment="of a robot: whatever its owner keeps"),
+    comment="what a user, organization or robot says of itself, and nothing else depends on; not everybody has one",
+)
+
+session = sa.Table(
+    "session",
+    metadata,
+    _id(),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    _ref("user_id", "namespace", index=True),
+    sa.Column("secret_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("ip", sa.String(64), nullable=False, server_default=""),
+    sa.Column("user_agent", sa.String(255), nullable=False, server_default=""),
+    _ms("created_ms"),
+    _ms("seen_ms"),
+    _ms("fresh_ms"),
+    _ms("expires_ms"),
+    sa.Index(None, "expires_ms"),
+    comment="a browser that is logged in; fresh_ms is when its user last showed the password",
+)
+
+second_factor = sa.Table(
+    "second_factor",
+    metadata,
+    _ref("user_id", "namespace", primary_key=True),
+    sa.Column("secret", sa.Text, nullable=False, comment="of TOTP, sealed with the DATABASE_SECRET_KEY"),
+    _ms("confirmed_ms", null=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False, server_default="0", comment="a code is good once"),
+)
+
+recovery_code = sa.Table(
+    "recovery_code",
+    metadata,
+    _ref("user_id", "namespace", primary_key=True),
+    sa.Column("code_hash", sa.String(64), primary_key=True),
+    comment="what opens an account whose second factor is lost; a code is gone when it was used",
+)
+
+oauth_application = sa.Table(
+    "oauth_application",
+    metadata,
+    _id(),
+    sa.Column("client_id", sa.String(64), nullable=False, unique=True),
+    _ref("organization_id", "namespace", index=True),
+    sa.Column("secret_hash", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    _text("description"),
+    _text("application_uri"),
+    _text("redirect_uri"),
+    sa.Column("avatar_email", sa.String(255)),
+    _ms("created_ms"),
+)
+
+oauth_code = sa.Table(
+    "oauth_code",
+    metadata,
+    sa.Column("code_hash", sa.String(64), primary_key=True),
+    _ref("application_id", "oauth_application"),
+    _ref("user_id", "namespace", index=True),
+    sa.Column("scope", sa.String(255), nullable=False),
+    _text("redirect_uri"),
+    sa.Column("challenge", sa.String(128), comment="of PKCE, RFC 7636: base64url of a SHA-256"),
+    _ms("expires_ms"),
+    sa.Index(None, "application_id"),
+    sa.Index(None, "expires_ms"),
+    comment="an authorization that its application has not yet fetched the token for",
+)
+
 team = sa.Table(
     "team",
     metadata,
@@ -138,6 +216,8 @@ credential = sa.Table(
     _ms("created_ms"),
     _ms("expires_ms", null=True),
     _ms("last_used_ms", null=True),
+    _ref("application_id", "oauth_application", null=True, index=True),
+    _ref("creator_id", "namespace", null=True, delete="SET NULL", index=True),
     sa.CheckConstraint("kind IN ('robot', 'app', 'oauth', 'access')", name="kind"),
     sa.Index(None, "namespace_id", "kind", "id"),
     comment="machine secrets: long and random, kept as their SHA-256, shown once",
@@ -154,6 +234,11 @@ service_key = sa.Table(
     _ms("created_ms"),
     _ms("approved_ms", null=True),
     _ms("expires_ms", null=True),
+    sa.Column("metadata", Json, nullable=False, server_default="{}"),
+    sa.Column("rotation_s", sa.Integer),
+    sa.Column("approval", sa.String(64), comment="why it was approved: Quay's approval_type"),
+    sa.Column("approver", sa.String(255), comment="the name of the superuser who approved it"),
+    _text("approval_notes"),
     sa.Index(None, "service", "expires_ms"),
     comment="public keys only: a private key never leaves the process that made it",
 )
@@ -205,6 +290,25 @@ star = sa.Table(
     _ref("user_id", "namespace", primary_key=True),
     _ref("repository_id", "repository", primary_key=True, index=True),
     _ms("created_ms"),
+)
+
+repository_word = sa.Table(
+    "repository_word",
+    metadata,
+    sa.Column("word", Ordered, primary_key=True),
+    _ref("repository_id", "repository", primary_key=True, index=True),
+    sa.Column("weight", sa.SmallInteger, nullable=False, comment="of a word of the name 2, of the description 1"),
+    comment="what a search finds a repository by: the words of its name and description, in lower case",
+)
+
+activity = sa.Table(
+    "activity",
+    metadata,
+    _ref("repository_id", "repository", primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, comment="days since the epoch, UTC"),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Index(None, "day"),
+    comment="how many entries the audit log got for it on a day: its popularity",
 )
 
 blob = sa.Table(
@@ -317,6 +421,7 @@ tag = sa.Table(
     _ms("expires_ms", null=True),
     _flag("hidden", False),
     _flag("reversion", False),
+    _flag("immutable", False),
     sa.Index(
         "uq_tag_current",
         "repository_id",
@@ -390,11 +495,112 @@ audit = sa.Table(
     sa.Column("performer", sa.String(255), nullable=False, server_default=""),
     sa.Column("ip", sa.String(64)),
     sa.Column("details", Json, nullable=False),
-    sa.Index(None, "namespace_id", "id"),
-    sa.Index(None, "repository_id", "id"),
-    sa.Index(None, "performer_id", "id"),
-    sa.Index(None, "performed_ms"),
+    sa.Column("seal_id", Id, comment="the seal that covers it; none yet for the latest"),
+    sa.Index(None, "namespace_id", "performed_ms", "id"),
+    sa.Index(None, "repository_id", "performed_ms", "id"),
+    sa.Index(None, "performer_id", "performed_ms", "id"),
+    sa.Index(None, "performed_ms", "id"),
+    sa.Index(None, "seal_id", "id"),
     comment="no foreign keys: what was done stays on record when the thing it was done to is gone",
+)
+
+audit_seal = sa.Table(
+    "audit_seal",
+    metadata,
+    _id(),
+    sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("seal", sa.String(64), nullable=False, comment="HMAC-SHA-256 over the seal before and these entries"),
+    _ms("made_ms"),
+    comment="a chain over the audit log: what was changed or removed afterwards no longer fits",
+)
+
+log_export = sa.Table(
+    "log_export",
+    metadata,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("secret_hash", sa.String(64), nullable=False),
+    sa.Column("namespace_id", Id),
+    sa.Column("repository_id", Id),
+    _ms("start_ms"),
+    _ms("end_ms"),
+    sa.Column("requester", sa.String(255), nullable=False),
+    _ms("created_ms"),
+    _ms("expires_ms"),
+    sa.Index(None, "expires_ms"),
+    comment="a part of the audit log that somebody may fetch until it expires; it is read when it is fetched",
+)
+
+notification = sa.Table(
+    "notification",
+    metadata,
+    _id(),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    _ref("repository_id", "repository"),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("method", sa.String(64), nullable=False),
+    sa.Column("title", sa.String(255)),
+    sa.Column("config", Json, nullable=False),
+    sa.Column("event_config", Json, nullable=False, server_default="{}"),
+    sa.Column("secret", sa.Text, nullable=False, comment="what signs a webhook, sealed with the DATABASE_SECRET_KEY"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    _ms("created_ms"),
+    sa.Index(None, "repository_id", "event", "id"),
+    comment="whom to tell of what happens in a repository; three failures in a row end it until it is reset",
+)
+
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    _id(),
+    _ref("notification_id", "notification"),
+    sa.Column("event_uuid", sa.String(36), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    _flag("delivered", False),
+    sa.Column("outcome", sa.String(255), nullable=False, comment="the status, or why there is none; never a body"),
+    sa.Column("took_ms", sa.Integer, nullable=False),
+    _ms("at_ms"),
+    sa.Index(None, "notification_id", "id"),
+    sa.Index(None, "at_ms"),
+    comment="each attempt to tell somebody, for those who wonder why they heard nothing",
+)
+
+bell = sa.Table(
+    "bell",
+    metadata,
+    _id(),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    _ref("target_id", "namespace", null=True),
+    _ref("team_id", "team", null=True, index=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("details", Json, nullable=False),
+    sa.Column("lookup_path", sa.String(255), comment="by which those are found that have become needless"),
+    _ms("created_ms"),
+    sa.CheckConstraint("(target_id IS NULL) <> (team_id IS NULL)", name="one_target"),
+    sa.Index(None, "target_id", "id"),
+    sa.Index(None, "lookup_path"),
+    sa.Index(None, "created_ms"),
+    comment="what the bell in the console rings for: a user, all administrators of an organization, or a team",
+)
+
+bell_dismissed = sa.Table(
+    "bell_dismissed",
+    metadata,
+    _ref("bell_id", "bell", primary_key=True),
+    _ref("user_id", "namespace", primary_key=True, index=True),
+    comment="who does not want to hear it again",
+)
+
+message = sa.Table(
+    "message",
+    metadata,
+    _id(),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    _text("content"),
+    sa.Column("media_type", sa.String(64), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    _ms("created_ms"),
+    sa.CheckConstraint("severity IN ('info', 'warning', 'error')", name="severity"),
+    comment="what everybody who uses the registry should read",
 )
 
 work = sa.Table(

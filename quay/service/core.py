@@ -14,7 +14,8 @@ from quay.auth import Portal
 from quay.auth.internal import LocalUsers
 from quay.auth.keyring import Keyring
 from quay.auth.passwords import Passwords
-from quay.config import Config
+from quay.auth.seals import Seals
+from quay.config import Config, Secret
 from quay.coordination import MemoryCoordinator
 from quay.database import Change, once, open_database
 from quay.events import Bus
@@ -27,6 +28,7 @@ from quay.registry.cache import Cache
 from quay.registry.manifests import Manifests
 from quay.registry.policy import Policy
 from quay.registry.uploads import Uploads
+from quay.service.secrets import secret_of
 from quay.storage import open_store
 from quay.storage.upload import Budget
 from quay.tasks import Tasks
@@ -40,9 +42,15 @@ class Core:
     """
     The registry without its ports: what a server serves, and what a command works with. Waits in `threads`, and keeps
     its blobs in `stores`.
+
+    After `start`, `seals` protects what is handed out (SECRET_KEY) and `vault` what is stored (DATABASE_SECRET_KEY).
     """
 
+    seals: Seals
+    vault: Seals
+
     def __init__(self, reactor: Any, config: Config, threads: Threads, stores: Stores) -> None:
+        self._reactor = reactor
         self.config = config
         self.policy = policy_of(config)
         self.threads = threads
@@ -107,8 +115,10 @@ class Core:
         self.keyring.forget_all()
 
     async def start(self) -> None:
-        """Threads, schema, database, coordination, keys."""
+        """Threads, secrets, schema, database, coordination, keys."""
         self.threads.startService()
+        self.seals = await self._seals(self.config.secret_key, "secret_key")
+        self.vault = await self._seals(self.config.database_secret_key, "database_secret_key")
         await self.threads.db_write.run(once, self.config.database_url, lambda txn: None)
         await self.database.start()
         await _called(self.coordinator, "start")
@@ -117,6 +127,10 @@ class Core:
         await self.keyring.start()
         for part in (self.tasks, self.registry.uploads, self.audit):
             part.startService()
+
+    async def _seals(self, configured: Secret | None, name: str) -> Seals:
+        secret = await self.threads.blobs.run(secret_of, configured, self.config.data / name)
+        return Seals(secret, self._reactor.seconds)
 
     async def stop(self) -> None:
         """

@@ -48,10 +48,16 @@ CATALOGS = {
 
 
 def catalog(engine: sa.Engine) -> set[tuple[object, ...]]:
-    """Everything that the engine itself says about its tables; the order inside a CREATE TABLE says nothing."""
+    """
+    Everything that the engine itself says about its tables; the order inside a CREATE TABLE says nothing, nor do the
+    quotes that SQLite puts around the name of a table that was rebuilt.
+    """
     with engine.connect() as connection:
         return {
-            tuple(frozenset(re.split(r",?\s*\n\s*", cell)) if isinstance(cell, str) else cell for cell in row)
+            tuple(
+                frozenset(re.split(r",?\s*\n\s*", cell.replace('"', ""))) if isinstance(cell, str) else cell
+                for cell in row
+            )
             for query in CATALOGS[engine.dialect.name]
             for row in connection.exec_driver_sql(query)
         }
