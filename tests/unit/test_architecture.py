@@ -21,6 +21,7 @@ FORBIDDEN = {  # what is imported: who may
     "twisted.internet.defer.inlineCallbacks": (),
     "twisted.web": ("quay.web", "quay.service"),
     "twisted.web.client": ("quay.egress",),
+    "twisted.web.iweb": ("quay.web", "quay.egress"),
     "treq": ("quay.egress",),
     "requests": (),
     "urllib.request": (),
