@@ -18,7 +18,15 @@ from typing import Any, Final
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from quay.auth.credentials import AccessToken, AppToken, Credentials, OAuthToken, RobotToken, UserPassword
+from quay.auth.credentials import (
+    AccessToken,
+    AppToken,
+    BearerToken,
+    Credentials,
+    OAuthToken,
+    RobotToken,
+    UserPassword,
+)
 from quay.auth.principal import Kind, Principal
 from quay.auth.remembered import Remembered, Shared
 from quay.auth.throttle import Throttle
@@ -86,6 +94,7 @@ class Portal:
             AppToken: self._app_token,
             OAuthToken: self._oauth_token,
             AccessToken: self._access_token,
+            BearerToken: self._bearer_token,
         }
 
     async def authenticate(self, credentials: Credentials, address: str = "") -> Principal:
@@ -100,6 +109,11 @@ class Portal:
         if admitted is None:
             admitted = await self._checking.run((key, address), lambda: self._check(key, credentials, address))
         return admitted.principal
+
+    def logged_in(self, user: Namespace) -> Principal:
+        """The principal that this user is in a session of his."""
+        self._note(principal := Principal("user", user.name, user.id, superuser=self._is_superuser(user)))
+        return principal
 
     def forget(self, changes: Iterable[Change]) -> None:
         """Drop whom these changes end: to be told of every commit, on every node."""
@@ -174,16 +188,34 @@ class Portal:
         return self._admit("robot", found)
 
     async def _app_token(self, shown: Credentials, address: str) -> _Admitted:
-        if not self._app_tokens_allowed:
-            raise Unauthorized(
-                f"{shown.username} cannot log in: this registry takes no app-specific tokens.",
-                advice="Log in with a user name and password, or use a robot account.",
-            )
         found = await self._token("app", shown, "app-specific token", "Make a new one in the user settings.")
-        return self._admit("app_token", found, superuser=self._is_superuser(found.namespace))
+        return self._admit_app(found)
 
     async def _oauth_token(self, shown: Credentials, address: str) -> _Admitted:
-        found = await self._token("oauth", shown, "OAuth access token", "Authorize the application again.")
+        return self._admit_oauth(
+            await self._token("oauth", shown, "OAuth access token", "Authorize the application again.")
+        )
+
+    async def _bearer_token(self, shown: Credentials, address: str) -> _Admitted:
+        found = await self._database.read(credential.find, ("oauth", "robot", "app"), shown.secret)
+        if found is None:
+            raise Unauthorized(
+                "The bearer token is unknown, has been revoked, or has expired.",
+                advice="Show an OAuth access token, a robot's token or an app-specific token.",
+            )
+        if found.kind == "app":
+            return self._admit_app(found)
+        return self._admit("robot", found) if found.kind == "robot" else self._admit_oauth(found)
+
+    def _admit_app(self, found: Credential) -> _Admitted:
+        if not self._app_tokens_allowed:
+            raise Unauthorized(
+                f"{found.namespace.name} cannot log in so: this registry takes no app-specific tokens.",
+                advice="Log in with a user name and password, or use a robot account.",
+            )
+        return self._admit("app_token", found, superuser=self._is_superuser(found.namespace))
+
+    def _admit_oauth(self, found: Credential) -> _Admitted:
         scopes = frozenset(filter(None, SCOPE_SEPARATOR.split(found.scope or "")))
         superuser = "super:user" in scopes and self._is_superuser(found.namespace)
         return self._admit("oauth_token", found, scopes=scopes, superuser=superuser)

@@ -25,6 +25,7 @@ SECRET_LIMIT: Final = 4096
 """Bytes of UTF-8."""
 
 _BASIC = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2}) *")
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -57,6 +58,10 @@ class AccessToken(Credentials):
     """A token for one repository."""
 
 
+class BearerToken(Credentials):
+    """The token of a robot or an application, or an OAuth access token, shown without a name; see `bearer`."""
+
+
 BY_NAME: Final[Mapping[str, type[Credentials]]] = {"$app": AppToken, "$oauthtoken": OAuthToken, "$token": AccessToken}
 
 
@@ -82,6 +87,14 @@ def of(username: str, secret: str) -> Credentials:
     if len(secret.encode()) > SECRET_LIMIT:
         raise _unusable(f"the password is longer than {SECRET_LIMIT} bytes")
     return _kind(username)(username, secret)
+
+
+def bearer(value: bytes) -> BearerToken:
+    """The credentials in the header value `Bearer <token>`. Raises `Unauthorized`. Source: RFC 6750."""
+    found = _BEARER.fullmatch(value) if len(value) <= HEADER_LIMIT else None
+    if found is None:
+        raise _unusable("after 'Bearer' there is not one token and nothing else")
+    return BearerToken("$bearer", found[1].decode("ascii"))
 
 
 def _kind(username: str) -> type[Credentials]:

@@ -212,6 +212,13 @@ class Config:
         "CREATE_NAMESPACE_ON_PUSH", False, ACCESS, "Whether a push to an unknown namespace creates an organization."
     )
 
+    session_lifetime: Duration = setting(
+        "SESSION_LIFETIME", "30d", ACCESS, "How long a browser stays logged in after it was last here.", ours=True
+    )
+    fresh_login_timeout: Duration = setting(
+        "FRESH_LOGIN_TIMEOUT", "10m", ACCESS, "How long after a login dangerous things are done without the password."
+    )
+
     registry_title: str = setting("REGISTRY_TITLE", "Quay", REGISTRY, "What the registry calls itself.")
     registry_state: Literal["normal", "readonly"] = setting(
         "REGISTRY_STATE", "normal", REGISTRY, "readonly refuses every push and deletion; pulls go on."

@@ -1,16 +1,12 @@
 """
 Credentials: the secrets of machines — of robots, applications, OAuth clients, and tokens for one repository.
 
-A secret is long and random, so its SHA-256 is as good as a slow hash and can be looked up; the secret itself is given
-out once, when it is made, and is in no value, row or error afterwards.
+What is kept of them is said in `quay.model.secret`; the secret itself is in no value, row or error.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 from uuid import uuid4
 
@@ -23,11 +19,11 @@ from quay.database.schema import namespace as holder
 from quay.model import namespace
 from quay.model.namespace import Namespace
 from quay.model.permission import Role
+from quay.model.secret import fresh, hashed
 
 Kind = Literal["robot", "app", "oauth", "access"]
 
 SECRET_LENGTH: Final = {"robot": 64, "app": 120, "oauth": 80, "access": 64}
-_ALPHABET: Final = string.ascii_uppercase + string.digits
 
 
 class CredentialInvalid(Exception):
@@ -64,14 +60,14 @@ def create(
     """
     A new credential, and its secret (a fresh one unless given). Raises `CredentialInvalid`.
     """
-    secret = secret or _fresh(kind)
+    secret = secret or fresh(SECRET_LENGTH[kind])
     _check(txn, namespace_id, kind)
     row = {
         "uuid": str(uuid4()),
         "namespace_id": namespace_id,
         "kind": kind,
         "title": title,
-        "secret_hash": _hash(secret),
+        "secret_hash": hashed(secret),
         "repository_id": repository_id,
         "role": str(role) if role else None,
         "scope": scope,
@@ -85,10 +81,14 @@ def create(
     return found, secret
 
 
-def find(txn: Transaction, kind: Kind, secret: str) -> Credential | None:
-    """The credential of this kind with this secret, if it has not expired. Whether its holder is enabled, it says."""
+def find(txn: Transaction, kind: Kind | Sequence[Kind], secret: str) -> Credential | None:
+    """
+    The credential of this kind, or one of these, with this secret, if it has not expired. Whether its holder is
+    enabled, it says.
+    """
+    kinds = [kind] if isinstance(kind, str) else kind
     alive = sa.or_(table.c.expires_ms.is_(None), table.c.expires_ms > txn.now_ms)
-    return _one(txn, table.c.secret_hash == _hash(secret), table.c.kind == kind, alive)
+    return _one(txn, table.c.secret_hash == hashed(secret), table.c.kind.in_(kinds), alive)
 
 
 def replace_robot_token(txn: Transaction, robot_id: int, secret: str | None = None) -> str:
@@ -155,11 +155,3 @@ def _check(txn: Transaction, namespace_id: int, kind: Kind) -> None:
         raise CredentialInvalid("There is nobody to hold this credential.")
     if (kind == "robot") != (found.kind == "robot"):
         raise CredentialInvalid(f"{found.name} is a {found.kind} and cannot hold a credential of the kind {kind!r}.")
-
-
-def _fresh(kind: Kind) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_LENGTH[kind]))
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

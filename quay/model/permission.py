@@ -109,6 +109,14 @@ def administers(txn: Transaction, namespace_id: int, holder_id: int) -> bool:
     return holder_id == namespace_id or rows.first() is not None
 
 
+def is_member(txn: Transaction, organization_id: int, holder_id: int) -> bool:
+    """Whether `holder_id` is in a team of the organization, or a robot of it."""
+    teams = sa.select(team.c.id).where(team.c.organization_id == _OWNER, team.c.id.in_(_MEMBERSHIP))
+    robots = sa.select(namespace.c.id).where(namespace.c.owner_id == _OWNER, namespace.c.id == _HOLDER)
+    statement = sa.union_all(teams, robots).limit(1)
+    return txn.execute(statement, {"owner": organization_id, "holder": holder_id}).first() is not None
+
+
 # --- grants -------------------------------------------------------------------------------------------------------
 
 

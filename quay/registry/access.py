@@ -122,7 +122,7 @@ class Access:
     ) -> frozenset[str]:
         if not found.namespace_enabled:
             raise _disabled(found.name)
-        role = self._role(txn, principal, found)
+        role = self.role(txn, principal, found)
         if role is not None and found.kind != "image":  # to everybody else, it does not exist
             raise Unsupported(
                 f"{found.name} is an application repository: it holds no container images.",
@@ -131,7 +131,8 @@ class Access:
         allowed = {action for action in actions if role is not None and role >= NEEDS[action]}
         return frozenset(filter(self._state_allows(principal, found), allowed))
 
-    def _role(self, txn: Transaction, principal: Principal, found: Repository) -> Role | None:
+    def role(self, txn: Transaction, principal: Principal, found: Repository) -> Role | None:
+        """The role that `principal` may use on the repository `found`, whatever state that is in; None for none."""
         public = Role.READ if found.public else None
         if principal.kind == "anonymous":
             return public if self._policy.anonymous_pulls else None

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from quay.auth.sessions import Sessions
 from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
@@ -30,6 +31,9 @@ from quay.service.metrics import CoreMetrics, ExpressMetrics, Metrics, ServerMet
 from quay.service.upkeep import Upkeep
 from quay.storage import StorageError
 from quay.watchdog import Watchdog
+from quay.web.api import RestAPI
+from quay.web.api.call import Means as RestMeans
+from quay.web.api.identity import Identifier
 from quay.web.channel import Limits, RegistrySite
 from quay.web.guard import Guard
 from quay.web.health import Checkup, Health
@@ -220,9 +224,11 @@ def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
     guard = Guard(core.portal, core.keyring, core.registry.access, addresses, service)
     lifetime_s = min(LIFETIME_S, int(config.jwt_maximum_age))
     express = Express(core.registry, guard, reactor.seconds)
+    rest = _rest_means(reactor, core, addresses)
     metrics.show(ExpressMetrics(express))
     parts = Parts(
         api=DistributionAPI(Means(reactor, core.registry, guard, core.threads.blobs)),
+        rest=RestAPI(rest, Identifier(core.portal, rest.sessions, addresses), TRANSLATIONS),
         tokens=TokenService(
             core.portal, core.keyring, core.registry.access, core.policy, addresses, service, lifetime_s
         ),
@@ -232,6 +238,25 @@ def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
         express=express,
     )
     return Front(parts, config.registry_title)
+
+
+def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
+    config = core.config
+    return RestMeans(
+        clock=reactor,
+        config=config,
+        database=core.database,
+        registry=core.registry,
+        portal=core.portal,
+        passwords=core.passwords,
+        sessions=Sessions(
+            core.database, core.portal, core.seals, core.tasks, reactor, lifetime_s=int(config.session_lifetime)
+        ),
+        seals=core.seals,
+        vault=core.vault,
+        tasks=core.tasks,
+        addresses=addresses,
+    )
 
 
 def _certificate(chain: Path, key: Path) -> ssl.CertificateOptions:

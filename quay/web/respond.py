@@ -8,9 +8,9 @@ Nobody writes error JSON by hand: a handler raises, and `run_handler` answers. S
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -36,6 +36,8 @@ __all__ = [
 log = Logger()
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request that is being handled, for the log."""
+
+Refusal: TypeAlias = Callable[[RegistryRequest, RegistryError], None]
 
 _OF_A_BODY = (b"Content-Range", b"Accept-Ranges", b"Docker-Content-Digest", b"ETag", b"Cache-Control")
 
@@ -65,42 +67,47 @@ def send_error(request: RegistryRequest, error: RegistryError) -> None:
 
 
 def run_handler(
-    request: RegistryRequest, handler: Coroutine[Any, Any, None], translations: Translations | None = None
+    request: RegistryRequest,
+    handler: Coroutine[Any, Any, None],
+    translations: Translations | None = None,
+    refuse: Refusal = send_error,
 ) -> Deferred[None]:
     """
     Run `handler` for `request`, answer what it raises, and cancel it when the client hangs up. A handler that
     returns without an answer is answered with the status and headers it set. The Deferred fires when the handler
-    has ended, and never fails; `translations` are the site's, unless others are given.
+    has ended, and never fails; `translations` are the site's, unless others are given. `refuse` sends an error.
     """
     table = request.site.translations if translations is None else translations
-    running = Deferred.fromCoroutine(_run(request, handler, table))
+    running = Deferred.fromCoroutine(_run(request, handler, table, refuse))
     request.notifyFinish().addErrback(lambda _: running.cancel())
     return running
 
 
-async def _run(request: RegistryRequest, handler: Coroutine[Any, Any, None], translations: Translations) -> None:
+async def _run(
+    request: RegistryRequest, handler: Coroutine[Any, Any, None], translations: Translations, refuse: Refusal
+) -> None:
     request_id.set(request.id)
     try:
         await handler
     except Exception as problem:  # the boundary: everything is answered here, and logged if nobody foresaw it
-        _answer_problem(request, problem, translations)
+        _answer_problem(request, problem, translations, refuse)
     else:
-        _conclude(request)
+        _conclude(request, refuse)
 
 
-def _conclude(request: RegistryRequest) -> None:
+def _conclude(request: RegistryRequest, refuse: Refusal) -> None:
     if request.answerable and request.code == 200:
-        send_error(request, _unforeseen(request, RuntimeError("the handler ended without an answer")))
+        refuse(request, _unforeseen(request, RuntimeError("the handler ended without an answer")))
     elif request.answerable:
         send_empty(request, request.code)
     elif not (request.finished or request.disconnected):
         request.finish()
 
 
-def _answer_problem(request: RegistryRequest, problem: Exception, translations: Translations) -> None:
+def _answer_problem(request: RegistryRequest, problem: Exception, translations: Translations, refuse: Refusal) -> None:
     error = _told(request, problem, translations)
     if error is not None and request.answerable:
-        send_error(request, error)
+        refuse(request, error)
     else:
         request.hang_up()
 

@@ -63,6 +63,7 @@ class Parts:
     """The resources that a front is made of, and what may spare a request all of them."""
 
     api: IResource
+    rest: IResource
     tokens: IResource
     keys: IResource
     health: IResource
@@ -79,6 +80,7 @@ class Front(Resource):
         self._title = title
         self.putChild(b"", self)
         self.putChild(b"v2", _Distribution(parts))
+        self.putChild(b"api", parts.rest)
         self.putChild(b"health", parts.health)
         self.putChild(b"metrics", parts.metrics)
         keys = Resource()
