@@ -56,9 +56,12 @@ def create(
     repository_id: int | None = None,
     role: Role | None = None,
     scope: str | None = None,
+    application_id: int | None = None,
+    creator_id: int | None = None,
 ) -> tuple[Credential, str]:
     """
-    A new credential, and its secret (a fresh one unless given). Raises `CredentialInvalid`.
+    A new credential, and its secret (a fresh one unless given). `creator_id` is who made it, if not its holder. Raises
+    `CredentialInvalid`.
     """
     secret = secret or fresh(SECRET_LENGTH[kind])
     _check(txn, namespace_id, kind)
@@ -71,6 +74,8 @@ def create(
         "repository_id": repository_id,
         "role": str(role) if role else None,
         "scope": scope,
+        "application_id": application_id,
+        "creator_id": creator_id,
         "created_ms": txn.now_ms,
         "expires_ms": expires_ms,
     }
