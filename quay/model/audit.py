@@ -1,6 +1,7 @@
 """
-The audit log: who did what to which repository or namespace, when and from where. Rows are added and read, never
-changed, and stay when what they speak of is gone.
+The audit log: who did what to which repository or namespace, when and from where. Rows are added, never changed, and
+stay when what they speak of is gone. How they are read stands in `quay.model.logs`, what shows that nobody changed them
+afterwards in `quay.model.seal`.
 
 Source: Quay's usage logs, whose names of kinds are kept, because people search and alert for them.
 """
@@ -15,8 +16,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.schema import audit
-
-LATEST: Final = 2**63 - 1
+from quay.model import activity
 
 _KINDS: Final = """
 create_repo push_repo pull_repo push_repo_failed pull_repo_failed delete_repo repo_verb take_ownership
@@ -87,59 +87,20 @@ class Entry:
     performed_ms: int | None = attrs.field(default=None, eq=False)
 
 
-@attrs.frozen
-class Recorded:
-    """An entry as the log has it."""
-
-    id: int
-    performed_ms: int
-    entry: Entry
-
-
 _INSERT: Final = sa.insert(audit).returning(audit.c.id)  # with RETURNING, many rows go in one statement
-_PAGE: Final = (
-    sa.select(*audit.c)
-    .where(audit.c.id < sa.bindparam("before"))
-    .order_by(audit.c.id.desc())
-    .limit(sa.bindparam("most", type_=sa.Integer()))
-)
-_OF_REPOSITORY: Final = _PAGE.where(audit.c.repository_id == sa.bindparam("of"))
-_OF_NAMESPACE: Final = _PAGE.where(audit.c.namespace_id == sa.bindparam("of"))
 
 
 def append(txn: Transaction, entries: Sequence[Entry]) -> None:
-    """Record the entries, in this order; those without a time of their own, at the time of the transaction."""
+    """
+    Record the entries, in this order; those without a time of their own, at the time of the transaction. Those of a
+    repository count as its activity.
+    """
     if entries:
-        txn.execute(_INSERT, [_values(entry, txn.now_ms) for entry in entries])
-
-
-def page(
-    txn: Transaction,
-    *,
-    namespace_id: int | None = None,
-    repository_id: int | None = None,
-    before_id: int | None = None,
-    limit: int,
-) -> list[Recorded]:
-    """
-    The entries of a repository, else of a namespace, else all, the latest first. The next page is `before_id` the
-    last one.
-    """
-    parameters = {"before": before_id or LATEST, "most": limit}
-    if repository_id is not None:
-        found = txn.execute(_OF_REPOSITORY, parameters | {"of": repository_id})
-    elif namespace_id is not None:
-        found = txn.execute(_OF_NAMESPACE, parameters | {"of": namespace_id})
-    else:
-        found = txn.execute(_PAGE, parameters)
-    return [_recorded(row) for row in found]
+        rows = [_values(entry, txn.now_ms) for entry in entries]
+        txn.execute(_INSERT, rows)
+        activity.add(txn, ((row["repository_id"], row["performed_ms"]) for row in rows if row["repository_id"]))
 
 
 def _values(entry: Entry, now_ms: int) -> dict[str, Any]:
     performed_ms = now_ms if entry.performed_ms is None else entry.performed_ms
     return attrs.asdict(entry, recurse=False) | {"performed_ms": performed_ms}
-
-
-def _recorded(row: sa.Row[Any]) -> Recorded:
-    values = dict(row._mapping)
-    return Recorded(values.pop("id"), values.pop("performed_ms"), Entry(**values))

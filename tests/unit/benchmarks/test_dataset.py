@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from quay.database import once, schema
-from quay.model import audit, referrer, repository, tag
+from quay.model import logs, referrer, repository, tag
 from tests.benchmarks import dataset
 
 
@@ -50,8 +50,8 @@ def test_one_manifest_has_the_referrers(made):
 def test_the_entries_of_the_audit_log_are_in_order(made):
     """The latest entry is that of the highest number."""
     url, _ = made
-    latest = once(url, audit.page, limit=2)
-    assert [one.entry.details["tag"] for one in latest] == [dataset.tag_name(999), dataset.tag_name(998)]
+    latest = once(url, logs.page, logs.Selection(), limit=2)
+    assert [one.entry.details["tag"] for one in latest.entries] == [dataset.tag_name(999), dataset.tag_name(998)]
 
 
 def test_it_says_how_long_each_part_took(made):

@@ -1,12 +1,15 @@
-"""The audit log: appended in one statement, read from its end, each page at the cost of a page."""
+"""The audit log is written in one statement for the entries, and one for what they count as."""
 
 from __future__ import annotations
 
 import pytest
 
 from quay.database import Transaction
-from quay.model.audit import Entry, append, page
-from tests.unit.model.pushing import assert_constant_cost, plans, statements
+from quay.model.activity import popularity
+from quay.model.audit import Entry, append
+from quay.model.logs import Selection, page
+from tests.unit.model.conftest import MakeRepository, MakeUser
+from tests.unit.model.pushing import statements
 
 
 def entries(count: int) -> list[Entry]:
@@ -28,37 +31,26 @@ def test_append(transaction: Transaction) -> None:
     """What is appended is read again as it was, the latest first, with the time of the transaction."""
     some = entries(5)
     append(transaction, some)
-    recorded = page(transaction, limit=10)
+    recorded = page(transaction, Selection(), limit=10).entries
     assert [one.entry for one in recorded] == some[::-1]
     assert {one.performed_ms for one in recorded} == {transaction.now_ms}
 
 
-def test_one_statement(transaction: Transaction) -> None:
-    """Many entries are one statement; none are no statement."""
+def test_few_statements(transaction: Transaction) -> None:
+    """Many entries of many repositories are two statements; none are no statement."""
     with statements(transaction) as sent:
         append(transaction, entries(100))
         append(transaction, [])
-    assert len(sent) == 1
+    assert len(sent) == 2
 
 
-def test_pages(transaction: Transaction) -> None:
-    """The pages of a repository, a namespace or everything put together are all of its entries, once each."""
-    append(transaction, entries(100))
-    for where, expected in (({"repository_id": 3}, 14), ({"namespace_id": 1}, 33), ({}, 100)):
-        seen: list[int] = []
-        while found := page(transaction, **where, before_id=seen[-1] if seen else None, limit=6):
-            seen += [one.id for one in found]
-        assert len(seen) == expected
-        assert seen == sorted(set(seen), reverse=True)
-
-
-def test_pages_cost_the_same_everywhere(transaction: Transaction) -> None:
-    """A page is one range of an index, wherever it begins."""
-    append(transaction, entries(3_000))
-    middle = page(transaction, limit=1)[0].id - 1_500
-    for where in ({"repository_id": 3}, {"namespace_id": 1}, {}):
-        plan = plans(transaction, lambda where=where: page(transaction, **where, before_id=middle, limit=5))  # type: ignore[misc]
-        assert_constant_cost(plan)
+def test_activity(transaction: Transaction, user: MakeUser, make_repository: MakeRepository) -> None:
+    """Entries count as the activity of their repository; those of one that is gone, and those without, of nobody."""
+    user("devtable")
+    simple = make_repository("devtable/simple")
+    append(transaction, [Entry(kind="pull_repo", repository_id=of) for of in (simple.id, None, 987654, simple.id)])
+    append(transaction, [Entry(kind="push_repo", repository_id=simple.id)])
+    assert popularity(transaction, [simple.id, 987654]) == {simple.id: 3, 987654: 0}
 
 
 def test_kinds() -> None:
