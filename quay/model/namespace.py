@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
 from quay.database.schema import namespace as table
-from quay.model import permission
+from quay.model import team
 
 Kind = Literal["user", "organization", "robot"]
 
@@ -115,8 +115,8 @@ def create_organization(
     """A new organization, whose team `owners` administers it and has `owner_id` in it. Raises as `create_user`."""
     _check_name(name)
     made = _create(txn, name=name, kind="organization", email=_checked_email(email), time_machine_s=time_machine_s)
-    owners = permission.create_team(txn, made.id, "owners", "admin")
-    permission.add_member(txn, owners, owner_id)
+    owners = team.create(txn, made.id, "owners", "admin")
+    team.add_member(txn, owners, owner_id)
     return made
 
 

@@ -16,7 +16,8 @@ from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
 from quay.database.schema import namespace, permission, team, team_member
 from quay.database.schema import repository as table
-from quay.model.permission import Role, apply_prototypes, grant
+from quay.model import prototype
+from quay.model.permission import Role, grant
 from quay.oci.reference import NAME_LIMIT, RepositoryName
 
 State = Literal["normal", "read_only", "mirror"]
@@ -114,7 +115,7 @@ def _furnish(txn: Transaction, repository_id: int, creator_id: int | None) -> Re
     assert made is not None, "it was inserted in this transaction"
     if creator_id is not None and creator_id != made.namespace_id:
         grant(txn, made.id, grantee_id=creator_id, role=Role.ADMIN)
-    apply_prototypes(txn, made, creator_id)
+    prototype.apply(txn, made, creator_id)
     txn.changed("repository", str(made.name))
     return made
 

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from quay.database import Transaction
-from quay.model import credential, namespace, permission, repository
+from quay.model import credential, namespace, permission, repository, team
 from quay.model.namespace import Namespace
 from quay.model.permission import Role
 from quay.model.repository import Kind
@@ -171,10 +171,10 @@ def _repository(txn: Transaction, made: Made, place: Place) -> None:
 def _teams(txn: Transaction, made: Made) -> None:
     """The teams of buynlarge, beside its owners."""
     organization = made["buynlarge"].id
-    readers = permission.create_team(txn, organization, "readers", "member")
-    creators = permission.create_team(txn, organization, "creators", "creator")
-    permission.add_member(txn, readers, made["reader"].id)
-    permission.add_member(txn, creators, made["creator"].id)
+    readers = team.create(txn, organization, "readers", "member")
+    creators = team.create(txn, organization, "creators", "creator")
+    team.add_member(txn, readers, made["reader"].id)
+    team.add_member(txn, creators, made["creator"].id)
     found = repository.find(txn, RepositoryName("buynlarge", "orgrepo"))
     assert found is not None, "it was made in this transaction"
     permission.grant(txn, found.id, team_id=readers, role=Role.READ)

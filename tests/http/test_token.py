@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from quay.events import RepositoryCreated
-from quay.model import credential, namespace, permission, repository
+from quay.model import credential, namespace, repository, team
 from quay.model.permission import Role
 from quay.oci.reference import RepositoryName
 from quay.testdata.people import APP_TOKEN, OAUTH_TOKEN, PASSWORD, robot_token
@@ -334,8 +334,8 @@ def test_name_that_cannot_be(make_application, name):
 
 def add_librarian(txn, name):
     """Let a user make repositories in the library."""
-    team = permission.create_team(txn, namespace.find(txn, "library").id, "librarians", "creator")
-    permission.add_member(txn, team, namespace.find(txn, name).id)
+    librarians = team.create(txn, namespace.find(txn, "library").id, "librarians", "creator")
+    team.add_member(txn, librarians, namespace.find(txn, name).id)
 
 
 @pytest.mark.parametrize("taken", [repository.RepositoryTaken, namespace.NamespaceTaken])

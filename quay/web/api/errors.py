@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final
 
 from quay.model.credential import CredentialInvalid
 from quay.model.namespace import NamespaceInvalid, NamespaceTaken
-from quay.model.permission import GrantInvalid, TeamInvalid, TeamTaken
+from quay.model.permission import GrantInvalid
 from quay.model.repository import RepositoryInvalid, RepositoryTaken
+from quay.model.team import TeamInvalid, TeamTaken
 from quay.oci.errors import RegistryError
 from quay.web.request import Translations
 

@@ -13,7 +13,7 @@ from quay.database.engines import explain
 from quay.database.schema import namespace as namespaces
 from quay.database.schema import permission as permissions
 from quay.database.schema import repository as repositories
-from quay.model import namespace, permission, repository
+from quay.model import namespace, permission, repository, team
 from quay.model.namespace import Namespace
 from quay.model.permission import Role, grant, role
 from quay.model.repository import Repository, RepositoryInvalid, RepositoryTaken, catalog
@@ -157,8 +157,8 @@ def test_catalog_shows_what_one_may_read(
     alice, bob, chief = user("alice"), user("bob"), user("chief")
     org = organization("org", chief)
     robot = namespace.create_robot(transaction, alice.id, "ci")
-    team = permission.create_team(transaction, org.id, "team", "member")
-    permission.add_member(transaction, team, bob.id)
+    members = team.create(transaction, org.id, "team", "member")
+    team.add_member(transaction, members, bob.id)
     for name in ("alice/own", "alice/shared", "org/hidden", "org/team"):
         make_repository(name)
     made = {name: make_repository(name, public=True) for name in ("alice/public", "bob/public")}
@@ -168,7 +168,7 @@ def test_catalog_shows_what_one_may_read(
     assert teamed is not None
     for holder in (bob, robot):
         grant(transaction, shared.id, grantee_id=holder.id, role=Role.READ)
-    grant(transaction, teamed.id, team_id=team, role=Role.READ)
+    grant(transaction, teamed.id, team_id=members, role=Role.READ)
     grant(transaction, made["bob/public"].id, grantee_id=bob.id, role=Role.ADMIN)
 
     def seen(holder: Namespace | None, *, public: bool = False, everything: bool = False) -> list[str]:
