@@ -5,8 +5,8 @@ interface of its own, and one contract test per interface runs against every pro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
@@ -132,6 +132,34 @@ class IIdentityProvider(Interface):
         """
         The id of the namespace of the user with this name (or e-mail address) and password; None if there is none,
         which takes as long for an unknown name as for a wrong password. Whether the user is disabled is not asked.
+        """
+
+
+class INotice(Interface):
+    """Something that happened in a repository, as somebody is to be told of it."""
+
+    uuid: str = Attribute("the same for every attempt, so that a receiver knows what it has seen")
+    event: str = Attribute("as the API calls it: repo_push, …")
+    repository_id: int = Attribute("where it happened")
+    payload: Mapping[str, Any] = Attribute("what there is to tell, as JSON")
+    text: str = Attribute("the same in a sentence")
+
+
+class INotificationMethod(Interface):
+    """A way to tell somebody."""
+
+    signs: bool = Attribute("whether it signs what it sends, so that each notification needs a secret")
+
+    def check(repository_id: int, config: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """
+        What of `config` is to be kept; fails with `quay.model.notification.NotificationInvalid` if nobody of this
+        repository's could be told in this way.
+        """
+
+    def deliver(notice: INotice, config: Mapping[str, Any], secret: bytes) -> Deferred[str]:
+        """
+        Tell them, once, within a few seconds. Fires with what came back, in a few words without a secret; fails with
+        `quay.notifications.NotDelivered` if it may be tried again.
         """
 
 

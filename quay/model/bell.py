@@ -18,6 +18,8 @@ from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
 from quay.database.schema import bell as table
 from quay.database.schema import bell_dismissed, namespace, team, team_member
+from quay.model import permission
+from quay.model.repository import Repository
 
 DEPTH: Final = 10_000
 """Nobody pages further back than this."""
@@ -34,6 +36,14 @@ class Bell:
     created_ms: int
     organization: str | None
     dismissed: bool
+
+
+@attrs.frozen
+class Audience:
+    """Who hears a bell: a user, the administrators of an organization, or a team."""
+
+    target_id: int | None = None
+    team_id: int | None = None
 
 
 _USER: Final = sa.bindparam("user", type_=sa.BigInteger)
@@ -74,20 +84,19 @@ def ring(
     txn: Transaction,
     kind: str,
     details: Mapping[str, Any],
+    audience: Audience,
     *,
-    target_id: int | None = None,
-    team_id: int | None = None,
     lookup_path: str | None = None,
 ) -> str:
     """
-    Tell the user `target_id`, the administrators of the organization `target_id`, or the members of `team_id`; gives
-    the uuid. By its `lookup_path`, which several may share, it is found when it has become needless: see `silence`.
+    Tell them; gives the uuid. By its `lookup_path`, which several may share, it is found when it has become needless:
+    see `silence`.
     """
     uuid = str(uuid4())
     row: dict[str, Any] = {
         "uuid": uuid,
-        "target_id": target_id,
-        "team_id": team_id,
+        "target_id": audience.target_id,
+        "team_id": audience.team_id,
         "kind": kind,
         "details": dict(details),
         "lookup_path": lookup_path,
@@ -95,6 +104,26 @@ def ring(
     }
     txn.execute(sa.insert(table).values(**row))
     return uuid
+
+
+def audience(txn: Transaction, repository: Repository, kind: str, name: str) -> Audience | None:
+    """
+    Who may be told of what happens in a repository, by Quay's names: a `user` who may pull from it, the organization
+    (`org`) that owns it, a `team` of that organization. None for anybody else.
+    """
+    if kind == "team":
+        statement = sa.select(team.c.id).where(team.c.organization_id == repository.namespace_id, team.c.name == name)
+        found = txn.execute(statement).scalar()
+        return None if found is None else Audience(team_id=found)
+    wanted = {"user": "user", "org": "organization"}.get(kind)
+    one = sa.select(namespace.c.id).where(namespace.c.name == name, namespace.c.kind == wanted, namespace.c.enabled)
+    target_id = txn.execute(one).scalar()
+    if target_id is None:
+        return None
+    may_know = target_id == repository.namespace_id or (
+        kind == "user" and permission.role(txn, repository, target_id) is not None
+    )
+    return Audience(target_id=target_id) if may_know else None
 
 
 def page(txn: Transaction, user_id: int, *, skip: int = 0, limit: int) -> list[Bell]:

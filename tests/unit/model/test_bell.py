@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from quay.database import Transaction
-from quay.model import bell
+from quay.model import bell, namespace, permission, team
+from quay.model.bell import Audience
 from quay.model.namespace import Namespace
-from quay.model.permission import add_member, create_team
-from tests.unit.model.conftest import MakeUser
+from tests.unit.model.conftest import MakeRepository, MakeUser
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def people(
 
 @pytest.fixture
 def readers(transaction: Transaction, people: dict[str, Namespace]) -> int:
-    made = create_team(transaction, people["buynlarge"].id, "readers", "member")
-    add_member(transaction, made, people["reader"].id)
+    made = team.create(transaction, people["buynlarge"].id, "readers", "member")
+    team.add_member(transaction, made, people["reader"].id)
     return made
 
 
@@ -36,9 +36,9 @@ def heard(txn: Transaction, who: Namespace) -> list[str]:
 
 def test_targets(transaction: Transaction, people: dict[str, Namespace], readers: int) -> None:
     """A user hears what is for him, an administrator what is for his organization, a member what is for his team."""
-    bell.ring(transaction, "for-reader", {"a": 1}, target_id=people["reader"].id)
-    bell.ring(transaction, "for-owners", {}, target_id=people["buynlarge"].id)
-    bell.ring(transaction, "for-readers", {}, team_id=readers)
+    bell.ring(transaction, "for-reader", {"a": 1}, Audience(target_id=people["reader"].id))
+    bell.ring(transaction, "for-owners", {}, Audience(target_id=people["buynlarge"].id))
+    bell.ring(transaction, "for-readers", {}, Audience(team_id=readers))
     assert heard(transaction, people["reader"]) == ["for-readers", "for-reader"]
     assert heard(transaction, people["owner"]) == ["for-owners"]
     assert heard(transaction, people["stranger"]) == []
@@ -46,14 +46,13 @@ def test_targets(transaction: Transaction, people: dict[str, Namespace], readers
 
 def test_view(transaction: Transaction, people: dict[str, Namespace], readers: int) -> None:
     """A bell says what it is, since when, and for which organization."""
-    uuid = bell.ring(transaction, "kind", {"a": 1}, target_id=people["reader"].id)
+    uuid = bell.ring(transaction, "kind", {"a": 1}, Audience(target_id=people["reader"].id))
     found = bell.find(transaction, people["reader"].id, uuid)
     assert found is not None
     assert (found.uuid, found.kind, found.details, found.organization) == (uuid, "kind", {"a": 1}, None)
     assert (found.created_ms, found.dismissed) == (transaction.now_ms, False)
-    targets: list[dict[str, int]] = [{"target_id": people["buynlarge"].id}, {"team_id": readers}]
-    for target in targets:
-        bell.ring(transaction, "kind", {}, lookup_path=None, **target)
+    for audience in (Audience(target_id=people["buynlarge"].id), Audience(team_id=readers)):
+        bell.ring(transaction, "kind", {}, audience)
     for name in ("owner", "reader"):
         assert bell.page(transaction, people[name].id, limit=1)[0].organization == "buynlarge"
 
@@ -61,9 +60,9 @@ def test_view(transaction: Transaction, people: dict[str, Namespace], readers: i
 def test_others_do_not_see_it(transaction: Transaction, people: dict[str, Namespace], readers: int) -> None:
     """Whom it is not for can neither see nor dismiss it."""
     uuids = [
-        bell.ring(transaction, "kind", {}, target_id=people["reader"].id),
-        bell.ring(transaction, "kind", {}, target_id=people["buynlarge"].id),
-        bell.ring(transaction, "kind", {}, team_id=readers),
+        bell.ring(transaction, "kind", {}, Audience(target_id=people["reader"].id)),
+        bell.ring(transaction, "kind", {}, Audience(target_id=people["buynlarge"].id)),
+        bell.ring(transaction, "kind", {}, Audience(team_id=readers)),
     ]
     for uuid in uuids:
         assert bell.find(transaction, people["stranger"].id, uuid) is None
@@ -73,8 +72,8 @@ def test_others_do_not_see_it(transaction: Transaction, people: dict[str, Namesp
 
 def test_dismiss(transaction: Transaction, people: dict[str, Namespace], readers: int) -> None:
     """Each dismisses for himself, as often as he likes, and may take it back."""
-    add_member(transaction, readers, people["stranger"].id)
-    uuid = bell.ring(transaction, "kind", {}, team_id=readers)
+    team.add_member(transaction, readers, people["stranger"].id)
+    uuid = bell.ring(transaction, "kind", {}, Audience(team_id=readers))
     reader, stranger = people["reader"], people["stranger"]
     for _ in range(2):
         dismissed = bell.dismiss(transaction, reader.id, uuid)
@@ -90,7 +89,7 @@ def test_dismiss(transaction: Transaction, people: dict[str, Namespace], readers
 def test_pages(transaction: Transaction, people: dict[str, Namespace]) -> None:
     """The latest come first, and dismissed ones leave no holes."""
     reader = people["reader"].id
-    uuids = [bell.ring(transaction, f"kind-{number}", {}, target_id=reader) for number in range(7)]
+    uuids = [bell.ring(transaction, f"kind-{number}", {}, Audience(target_id=reader)) for number in range(7)]
     bell.dismiss(transaction, reader, uuids[5])
     pages = [bell.page(transaction, reader, skip=skip, limit=3) for skip in (0, 3, 6)]
     assert [[each.kind[-1] for each in page] for page in pages] == [["6", "4", "3"], ["2", "1", "0"], []]
@@ -100,7 +99,7 @@ def test_pages(transaction: Transaction, people: dict[str, Namespace]) -> None:
 def test_silence(transaction: Transaction, people: dict[str, Namespace]) -> None:
     """What has become needless is found by its path."""
     for path in ("a/1", "a/1", "a/2", None):
-        bell.ring(transaction, str(path), {}, target_id=people["reader"].id, lookup_path=path)
+        bell.ring(transaction, str(path), {}, Audience(target_id=people["reader"].id), lookup_path=path)
     assert bell.silence(transaction, "a/1") == 2
     assert bell.silence(transaction, "a/%") == 0
     assert heard(transaction, people["reader"]) == ["None", "a/2"]
@@ -109,8 +108,36 @@ def test_silence(transaction: Transaction, people: dict[str, Namespace]) -> None
 def test_prune(transaction: Transaction, people: dict[str, Namespace]) -> None:
     """Old bells go, a few at a time."""
     for number in range(4):
-        bell.ring(transaction, f"kind-{number}", {}, target_id=people["reader"].id)
+        bell.ring(transaction, f"kind-{number}", {}, Audience(target_id=people["reader"].id))
         transaction.now_ms += 1000
     assert bell.prune(transaction, transaction.now_ms - 1500, 2) == 2
     assert bell.prune(transaction, transaction.now_ms - 1500, 2) == 1
     assert heard(transaction, people["reader"]) == ["kind-3"]
+
+
+def test_audience(
+    transaction: Transaction, people: dict[str, Namespace], readers: int, make_repository: MakeRepository
+) -> None:
+    """Of a private repository only those may be told who may pull from it; of a public one, every user."""
+    secret, known = make_repository("buynlarge/secret"), make_repository("buynlarge/known", public=True)
+    permission.grant(transaction, secret.id, grantee_id=people["reader"].id, role=permission.Role.READ)
+    of_organization = Audience(target_id=people["buynlarge"].id)
+    for kind, name, told in (
+        ("user", "reader", Audience(target_id=people["reader"].id)),
+        ("user", "owner", Audience(target_id=people["owner"].id)),
+        ("user", "stranger", None),
+        ("user", "buynlarge", None),
+        ("user", "nobody", None),
+        ("org", "buynlarge", of_organization),
+        ("org", "reader", None),
+        ("team", "readers", Audience(team_id=readers)),
+        ("team", "nobody", None),
+        ("moon", "reader", None),
+    ):
+        assert bell.audience(transaction, secret, kind, name) == told, (kind, name)
+    assert bell.audience(transaction, known, "user", "stranger") == Audience(target_id=people["stranger"].id)
+    namespace.set_enabled(transaction, people["stranger"].id, False)
+    assert bell.audience(transaction, known, "user", "stranger") is None
+    own = make_repository("owner/own")
+    assert bell.audience(transaction, own, "org", "buynlarge") is None
+    assert bell.audience(transaction, own, "team", "readers") is None
