@@ -28,6 +28,7 @@ ACCESS: Final = "Who may do what"
 REGISTRY: Final = "The registry"
 TAGS: Final = "Tags, expiration and the time machine"
 TOKENS: Final = "Tokens and keys"
+OUTSIDE: Final = "Calls to other servers"
 PROCESS: Final = "The process"
 
 
@@ -277,6 +278,25 @@ class Config:
     )
     service_key_refresh: Minutes = setting(
         "INSTANCE_SERVICE_KEY_REFRESH", 55, TOKENS, "How often a node refreshes its signing key."
+    )
+
+    egress_networks: tuple[Network, ...] = setting(
+        "EGRESS_NETWORKS",
+        [],
+        OUTSIDE,
+        "The networks besides the public ones that webhooks and other addresses which users choose may lead to: "
+        "10.0.0.0/8, say. Loopback, link-local, multicast and cloud metadata need a network within their own range.",
+        ours=True,
+    )
+    egress_ca: Path | None = setting(
+        "EGRESS_CA",
+        None,
+        OUTSIDE,
+        "A PEM file: the CAs that are believed about servers which are called, instead of those of the machine.",
+        ours=True,
+    )
+    webhook_hostname_blacklist: tuple[str, ...] = setting(
+        "WEBHOOK_HOSTNAME_BLACKLIST", [], OUTSIDE, "Names of hosts that are not called, whatever their addresses are."
     )
 
     log_level: LogLevel = setting(

@@ -69,14 +69,14 @@ class _Request:
 
 class Egress:
     """
-    Calls other servers, under `policy`. `trust` are the CAs that are believed, those of the machine if it is None; a
+    Calls other servers, under `policy`. `trust` are the CAs that are believed, those of the machine while it is None; a
     `resolver` other than the reactor's is for tests.
     """
 
     def __init__(self, reactor: Any, policy: Policy, *, trust: Any = None, resolver: Any = None) -> None:
         self._reactor = reactor
         self._policy = policy
-        self._trust = trust
+        self.trust = trust
         self._resolver = resolver
         self._slots = DeferredSemaphore(AT_ONCE)
 
@@ -134,7 +134,7 @@ class Egress:
     async def _ask(self, asked: _Request) -> Answer:
         target = asked.target
         addresses = self._policy.choose(target.host, await self._addresses(target))
-        line = Line(self._reactor, target, addresses, self._policy, self._trust, asked.limit + HEAD_LIMIT)
+        line = Line(self._reactor, target, addresses, self._policy, self.trust, asked.limit + HEAD_LIMIT)
         try:
             return await self._talk(asked, line)
         except EgressError:

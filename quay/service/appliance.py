@@ -28,6 +28,7 @@ from quay.model import namespace, time_machine
 from quay.oci.errors import RegistryError
 from quay.service.core import Core, core_of
 from quay.service.metrics import CoreMetrics, ExpressMetrics, Metrics, ServerMetrics
+from quay.service.outside import AuthoritiesUnusable
 from quay.service.upkeep import Upkeep
 from quay.storage import StorageError
 from quay.watchdog import Watchdog
@@ -51,6 +52,8 @@ log = Logger()
 
 EXPIRE_TAGS_S: Final = 30
 REAP_UPLOADS_S: Final = 3600
+NOTIFY_S: Final = 5
+FORGET_S: Final = 86400
 GRACE_S: Final = 20
 """How long answers under way may take once the server is told to stop."""
 
@@ -67,6 +70,7 @@ EXPECTED: Final = (
     RegistryError,
     StorageError,
     CoordinatorUnavailable,
+    AuthoritiesUnusable,
 )
 """Reasons not to start that are sentences: what nobody foresaw is logged with its traceback."""
 
@@ -171,6 +175,8 @@ class Appliance(Service):
             await core.portal.record_use()
 
         frequency = float(self.config.garbage_collection_frequency)
+        notifier = Worker("notifier", core.notifications.deliver, clock, period=NOTIFY_S)
+        core.notifications.wake = notifier.run_now
         return [
             Worker(
                 "garbage-collector",
@@ -183,6 +189,8 @@ class Appliance(Service):
             Worker("tag-expiry", expire_tags, clock, period=EXPIRE_TAGS_S, coordinator=core.coordinator),
             Worker("upload-reaper", reap_uploads, clock, period=REAP_UPLOADS_S, coordinator=core.coordinator),
             Worker("last-use", record_use, clock, period=60),
+            notifier,
+            Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]
 
     def _first_user(self) -> str:
@@ -256,6 +264,7 @@ def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
         vault=core.vault,
         tasks=core.tasks,
         addresses=addresses,
+        notifications=core.notifications,
     )
 
 

@@ -20,6 +20,7 @@ from quay.coordination import MemoryCoordinator
 from quay.database import Change, once, open_database
 from quay.events import Bus
 from quay.interfaces import ICoordinator
+from quay.notifications import Notifications
 from quay.registry import Registry
 from quay.registry.access import Access
 from quay.registry.audit import AuditTrail
@@ -28,6 +29,7 @@ from quay.registry.cache import Cache
 from quay.registry.manifests import Manifests
 from quay.registry.policy import Policy
 from quay.registry.uploads import Uploads
+from quay.service.outside import authorities, egress_of, methods_of, place_of
 from quay.service.secrets import secret_of
 from quay.storage import open_store
 from quay.storage.upload import Budget
@@ -80,6 +82,15 @@ class Core:
             last_access=config.user_last_accessed,
         )
         self.registry = self._registry(reactor)
+        self.egress = egress_of(reactor, config)
+        self.notifications = Notifications(
+            reactor,
+            self.database,
+            self.bus,
+            methods_of(reactor, self.database, self.egress),
+            lambda: self.vault,
+            place_of(config),
+        )
         self.database.on_commit(self._announce)
         self.coordinator.subscribe(CHANGES, self._changed)
         self.coordinator.on_gap(self.forget_all)
@@ -119,13 +130,15 @@ class Core:
         self.threads.startService()
         self.seals = await self._seals(self.config.secret_key, "secret_key")
         self.vault = await self._seals(self.config.database_secret_key, "database_secret_key")
+        if self.config.egress_ca is not None:
+            self.egress.trust = await self.threads.blobs.run(authorities, self.config.egress_ca)
         await self.threads.db_write.run(once, self.config.database_url, lambda txn: None)
         await self.database.start()
         await _called(self.coordinator, "start")
         for store in self.stores.by_location.values():
             await store.check()
         await self.keyring.start()
-        for part in (self.tasks, self.registry.uploads, self.audit):
+        for part in (self.tasks, self.registry.uploads, self.audit, self.notifications):
             part.startService()
 
     async def _seals(self, configured: Secret | None, name: str) -> Seals:
@@ -141,6 +154,7 @@ class Core:
             return
         await self.registry.uploads.stopService()
         await self.tasks.stopService()
+        await self.notifications.stopService()
         await self.audit.stopService()
         await self.keyring.stop()
         await _called(self.coordinator, "stop")

@@ -22,6 +22,7 @@ from quay.model import audit
 from quay.model.namespace import Namespace
 from quay.model.permission import Role
 from quay.model.repository import Repository
+from quay.notifications import Notifications
 from quay.registry import Registry
 from quay.registry.caller import Caller
 from quay.tasks import Tasks
@@ -49,6 +50,7 @@ class Means:
     vault: Seals
     tasks: Tasks
     addresses: Addresses
+    notifications: Notifications
 
 
 @attrs.frozen
