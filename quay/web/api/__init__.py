@@ -24,7 +24,7 @@ from werkzeug.routing import BaseConverter, Map, ValidationError
 from quay.config import Config
 from quay.oci.errors import NameInvalid, RegistryError
 from quay.oci.reference import RepositoryName
-from quay.web.api import error, errors, repository
+from quay.web.api import application, discovery, error, errors, repository
 from quay.web.api.call import Call, Means
 from quay.web.api.errors import BadRequest, Forbidden, FreshLoginRequired, NotFound, ReadOnly, UnsupportedMedia
 from quay.web.api.identity import Identifier, Identity, required
@@ -34,6 +34,8 @@ from quay.web.request import RegistryRequest, Translations
 from quay.web.respond import run_handler, send_empty, send_json
 
 NOUNS: Final[tuple[Routes, ...]] = (
+    application.routes,
+    discovery.routes,
     error.routes,
     repository.routes,
 )

@@ -8,7 +8,7 @@ written for the person who asked. Source: Quay's `/api/v1/error/{error_type}` an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypedDict
 
 from quay.model.credential import CredentialInvalid
 from quay.model.namespace import NamespaceInvalid, NamespaceTaken
@@ -135,6 +135,17 @@ _BY_STATUS: Final[Mapping[int, str]] = {
     503: "unavailable",
     507: "unavailable",
 }
+
+
+class ApiErrorBody(TypedDict):
+    """What is sent when something is refused, with what the kind of error adds."""
+
+    status: int
+    type: str
+    title: str
+    detail: str
+    error_message: str
+    error_type: str
 
 
 def body(error: RegistryError, base: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ handler. Source: JSON Schema 2020-12; OpenAPI 3.1.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import (
@@ -41,6 +42,9 @@ _PRIMITIVES: Final[Mapping[Any, Json]] = {
     Any: {},
 }
 
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")  # any database holds it
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+
 
 class Schema:
     """Keywords of JSON Schema for the type that is annotated with it: `Schema(minimum=1, description="…")`."""
@@ -55,13 +59,21 @@ class Definitions(dict[str, Json]):
     def __init__(self, prefix: str) -> None:
         super().__init__()
         self._prefix = prefix
+        self._names: dict[Any, str] = {}
 
-    def refer(self, shape: Any) -> Json:
-        """A reference to the schema of the TypedDict `shape`, which is defined here from now on."""
-        if shape.__name__ not in self:
-            self[shape.__name__] = {}  # a shape may hold itself
-            self[shape.__name__] = _object(shape, self)
-        return {"$ref": f"{self._prefix}{shape.__name__}"}
+    def refer(self, shape: Any, name: str | None = None) -> Json:
+        """
+        A reference to the schema of the TypedDict `shape`, which is defined here from now on: as `name`, else as it is
+        called in the code, and if another module has one that is called so too, with its module's name before it.
+        """
+        if shape not in self._names:
+            name = name or shape.__name__
+            if name in self:
+                name = shape.__module__.rpartition(".")[2].title().replace("_", "") + name
+            self._names[shape] = name
+            self[name] = {}  # a shape may hold itself
+            self[name] = _object(shape, self)
+        return {"$ref": f"{self._prefix}{self._names[shape]}"}
 
 
 def schema_of(shape: Any, definitions: Definitions | None = None) -> Json:
@@ -107,12 +119,19 @@ def _object(shape: Any, definitions: Definitions | None) -> Json:
         "type": "object",
         "properties": {name: schema_of(kind, definitions) for name, kind in fields.items()},
     }
-    required = [name for name in fields if name in shape.__required_keys__]
+    required = [name for name, kind in fields.items() if _is_required(kind, name in shape.__required_keys__)]
     if required:
         made["required"] = required
     if shape.__doc__ and not shape.__doc__.startswith("dict("):
         made["description"] = " ".join(shape.__doc__.split())
     return made
+
+
+def _is_required(kind: Any, otherwise: bool) -> bool:
+    """Whether a member must be there. Where annotations are strings, Python itself sees no NotRequired in them."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return {Required: True, NotRequired: False}.get(get_origin(kind), otherwise)
 
 
 # --- what clients send --------------------------------------------------------------------------------------------
@@ -135,10 +154,16 @@ class Body:
 
 
 def _only(schema: Json, value: Any) -> Any:
-    properties = schema.get("properties")
-    if properties is not None and isinstance(value, dict):
+    """What `schema` names of `value`, which is valid."""
+    if "anyOf" in schema:
+        fitting = (member for member in schema["anyOf"] if Draft202012Validator(member).is_valid(value))
+        return _only(next(fitting), value)
+    if isinstance(value, dict) and "properties" in schema:
+        properties = schema["properties"]
         return {name: _only(properties[name], member) for name, member in value.items() if name in properties}
-    if "items" in schema and isinstance(value, list):
+    if isinstance(value, dict) and "additionalProperties" in schema:
+        return {name: _only(schema["additionalProperties"], member) for name, member in value.items()}
+    if isinstance(value, list) and "items" in schema:
         return [_only(schema["items"], member) for member in value]
     return value
 
@@ -206,9 +231,12 @@ def _typed(name: str, schema: Json, text: str) -> Any:
     kind = schema.get("type")
     if kind == "boolean":
         return text.lower() not in ("", "0", "false", "no", "off")
-    if kind not in ("integer", "number"):
-        return text
-    try:
-        return int(text) if kind == "integer" else float(text)
-    except ValueError:
-        raise BadRequest(f"{name!r} must be a number.") from None
+    if kind == "integer":
+        if _INTEGER.fullmatch(text) is None:
+            raise BadRequest(f"{name!r} must be a whole number of 18 digits at most.")
+        return int(text)
+    if kind == "number":
+        if _NUMBER.fullmatch(text) is None:
+            raise BadRequest(f"{name!r} must be a number.")
+        return float(text)
+    return text
