@@ -98,13 +98,13 @@ def find(txn: Transaction, kind: Kind | Sequence[Kind], secret: str) -> Credenti
 
 def replace_robot_token(txn: Transaction, robot_id: int, secret: str | None = None) -> str:
     """Give the robot a new token, its only one from now on; gives the token."""
-    _revoke(txn, table.c.namespace_id == robot_id, table.c.kind == "robot")
+    revoke_where(txn, table.c.namespace_id == robot_id, table.c.kind == "robot")
     return create(txn, robot_id, "robot", secret=secret)[1]
 
 
 def revoke(txn: Transaction, namespace_id: int, uuid: str) -> bool:
     """Make a credential of this holder worthless; False if this holder has none with this uuid."""
-    return _revoke(txn, table.c.namespace_id == namespace_id, table.c.uuid == uuid)
+    return revoke_where(txn, table.c.namespace_id == namespace_id, table.c.uuid == uuid)
 
 
 def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
@@ -112,7 +112,8 @@ def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
     txn.execute(sa.update(table).where(table.c.id.in_(sorted(ids))).values(last_used_ms=now_ms))
 
 
-def _revoke(txn: Transaction, *conditions: sa.ColumnElement[bool]) -> bool:
+def revoke_where(txn: Transaction, *conditions: sa.ColumnElement[bool]) -> bool:
+    """Make every credential of which this is true worthless; False if there is none."""
     gone = txn.execute(sa.delete(table).where(*conditions).returning(table.c.id)).scalars().all()
     for credential_id in gone:
         txn.changed("credential", credential_id)
