@@ -81,7 +81,7 @@ namespace = sa.Table(
     sa.Column("time_machine_s", sa.Integer, nullable=False),
     _ms("created_ms"),
     _ms("last_accessed_ms", null=True),
-    sa.CheckConstraint("kind IN ('user', 'organization', 'robot')", name="kind"),
+    sa.CheckConstraint("kind IN ('user', 'organization', 'robot', 'deleted')", name="kind"),
     sa.CheckConstraint("(kind = 'robot') = (owner_id IS NOT NULL)", name="robot_has_owner"),
     sa.Index(None, "owner_id", "name"),
     sa.Index(None, "time_machine_s"),

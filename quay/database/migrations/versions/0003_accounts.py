@@ -307,6 +307,11 @@ def upgrade() -> None:
             "fk_credential_creator_id_namespace", "namespace", ["creator_id"], ["id"], ondelete="SET NULL"
         )
 
+    description = sa.Column("description", sa.Text(), server_default="", nullable=False)
+    with op.batch_alter_table("namespace", recreate=rebuilt, reflect_args=(description,)) as batch:
+        batch.drop_constraint(op.f("ck_namespace_kind"), type_="check")
+        batch.create_check_constraint(op.f("ck_namespace_kind"), "kind IN ('user', 'organization', 'robot', 'deleted')")
+
     with op.batch_alter_table("service_key", recreate=rebuilt, reflect_args=(_text("name"),)) as batch:
         batch.add_column(sa.Column("metadata", sa.JSON(), server_default="{}", nullable=False))
         batch.add_column(sa.Column("rotation_s", sa.Integer(), nullable=True))
