@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
 from klein import Klein
@@ -22,9 +22,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter, Map, ValidationError
 
 from quay.config import Config
-from quay.oci.errors import NameInvalid, RegistryError
+from quay.oci.errors import InvalidRequest, NameInvalid, RegistryError
 from quay.oci.reference import RepositoryName
-from quay.web.api import application, discovery, error, errors, repository
+from quay.web.api import application, bell, discovery, error, errors, notification, repository
 from quay.web.api.call import Call, Means
 from quay.web.api.errors import BadRequest, Forbidden, FreshLoginRequired, NotFound, ReadOnly, UnsupportedMedia
 from quay.web.api.identity import Identifier, Identity, required
@@ -35,8 +35,10 @@ from quay.web.respond import run_handler, send_empty, send_json
 
 NOUNS: Final[tuple[Routes, ...]] = (
     application.routes,
+    bell.routes,
     discovery.routes,
     error.routes,
+    notification.routes,
     repository.routes,
 )
 """Every noun of the API. What is not here is not served."""
@@ -62,16 +64,25 @@ def routes_of(config: Config) -> Iterator[Route]:
 
 
 class RestAPI(Resource):
-    """Everything below `/api/`; `translations` are what the site tells clients of the failures of other layers."""
+    """
+    Everything below `/api/`: all routes that there are, or these. `translations` are what the site tells clients of the
+    failures of other layers.
+    """
 
     isLeaf = True
 
-    def __init__(self, means: Means, identifier: Identifier, translations: Translations) -> None:
+    def __init__(
+        self,
+        means: Means,
+        identifier: Identifier,
+        translations: Translations,
+        routes: Iterable[Route] | None = None,
+    ) -> None:
         super().__init__()
         self._means = means
         self._identifier = identifier
         self._translations = {**translations, **errors.TRANSLATIONS}
-        self._klein: IResource = self._routed(routes_of(means.config))
+        self._klein: IResource = self._routed(routes_of(means.config) if routes is None else routes)
 
     def render(self, request: RegistryRequest) -> int:
         """Answer `request`; every answer goes through here."""
@@ -93,7 +104,7 @@ class RestAPI(Resource):
 
     # --- routing
 
-    def _routed(self, routes: Iterator[Route]) -> IResource:
+    def _routed(self, routes: Iterable[Route]) -> IResource:
         app = Klein()
         app.url_map.converters["repository"] = _RepositoryName
         for route in routes:
@@ -116,13 +127,18 @@ class RestAPI(Resource):
         request.setHeader("Content-Type", "application/json")
         for name, value in error.headers.items():
             request.setHeader(name, value)
-        body = json.dumps(errors.body(error, self._means.addresses.external_url(request))).encode()
+        body = json.dumps(errors.body(error, self._base(request))).encode()
         request.setHeader("Content-Length", str(len(body)))
         return body
 
     def _refuse(self, request: RegistryRequest, error: RegistryError) -> None:
-        base = self._means.addresses.external_url(request)
-        send_json(request, error.status, errors.body(error, base), error.headers)
+        send_json(request, error.status, errors.body(error, self._base(request)), error.headers)
+
+    def _base(self, request: RegistryRequest) -> str:
+        try:
+            return self._means.addresses.external_url(request)
+        except InvalidRequest:  # a Host header that is none: the answer is for whoever sent it
+            return ""
 
     # --- from a request to its handler
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, TypedDict
 
 from quay.model.credential import CredentialInvalid
 from quay.model.namespace import NamespaceInvalid, NamespaceTaken
+from quay.model.notification import NotificationInvalid
 from quay.model.permission import GrantInvalid
 from quay.model.repository import RepositoryInvalid, RepositoryTaken
 from quay.model.team import TeamInvalid, TeamTaken
@@ -172,6 +173,7 @@ TRANSLATIONS: Final[Translations] = dict.fromkeys(
         GrantInvalid,
         NamespaceInvalid,
         NamespaceTaken,
+        NotificationInvalid,
         RepositoryInvalid,
         RepositoryTaken,
         TeamInvalid,
