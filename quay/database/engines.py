@@ -132,6 +132,23 @@ def _greatest_in_sqlite(element: greatest, compiler: SQLCompiler, **options: Any
     return f"max({compiler.process(element.clauses, **options)})"
 
 
+class contains(sa.sql.functions.GenericFunction[bool]):  # noqa: N801  # as `greatest`
+    """Whether its first argument has its second one in it: no pattern, so nothing needs to be escaped."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+
+@compiles(contains, "sqlite")
+def _contains_in_sqlite(element: contains, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(instr({compiler.process(element.clauses, **options)}) > 0)"
+
+
+@compiles(contains, "postgresql")
+def _contains_in_postgresql(element: contains, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(strpos({compiler.process(element.clauses, **options)}) > 0)"
+
+
 @contextmanager
 def migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
     """

@@ -8,11 +8,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import upsert
 from quay.database.schema import namespace, permission, repository, team, team_member
+from quay.oci.reference import RepositoryName
 
 if TYPE_CHECKING:
     from quay.model.repository import Repository
@@ -70,6 +72,24 @@ _ROLES: Final = sa.union_all(
     ),
     sa.select(team.c.role).where(team.c.organization_id == _OWNER, team.c.role == "admin", team.c.id.in_(_MEMBERSHIP)),
 )
+
+
+def readable(holder_id: int | None) -> sa.ColumnElement[bool]:
+    """The condition on the table `repository` under which `role` finds a role for `holder_id`."""
+    if holder_id is None:
+        return repository.c.public
+    teams = sa.select(team_member.c.team_id).where(team_member.c.member_id == holder_id)
+    granted = sa.exists().where(
+        permission.c.repository_id == repository.c.id,
+        sa.or_(permission.c.grantee_id == holder_id, permission.c.team_id.in_(teams)),
+    )
+    administered = sa.select(team.c.organization_id).where(team.c.role == "admin", team.c.id.in_(teams))
+    return sa.or_(
+        repository.c.public,
+        repository.c.namespace_id == holder_id,
+        repository.c.namespace_id.in_(administered),
+        granted,
+    )
 
 
 def may_create(txn: Transaction, namespace_id: int, holder_id: int) -> bool:
@@ -131,6 +151,43 @@ def revoke(txn: Transaction, repository_id: int, *, grantee_id: int | None = Non
     gone = txn.execute(sa.delete(permission).where(permission.c.repository_id == repository_id, one)).rowcount
     txn.changed("permission", repository_id)
     return gone > 0
+
+
+def revoke_all(txn: Transaction, namespace_id: int, grantee_id: int) -> None:
+    """Take back all that a user or robot was given on repositories of this namespace."""
+    mine = sa.select(repository.c.id).where(repository.c.namespace_id == namespace_id)
+    given = sa.and_(permission.c.grantee_id == grantee_id, permission.c.repository_id.in_(mine))
+    for repository_id in txn.execute(
+        sa.delete(permission).where(given).returning(permission.c.repository_id)
+    ).scalars():
+        txn.changed("permission", repository_id)
+
+
+@attrs.frozen
+class Granted:
+    """A role on a repository."""
+
+    repository: RepositoryName
+    public: bool
+    role: Role
+
+
+def granted(
+    txn: Transaction, *, grantee_id: int | None = None, team_id: int | None = None, after: str = "", limit: int
+) -> list[Granted]:
+    """What a user or robot, or a team, was given, in order of the repository's name, from the one past `after`."""
+    one = permission.c.grantee_id == grantee_id if team_id is None else permission.c.team_id == team_id
+    statement = (
+        sa.select(permission.c.repository_name, repository.c.public, permission.c.role)
+        .join(repository, repository.c.id == permission.c.repository_id)
+        .where(one, permission.c.repository_name > after)
+        .order_by(permission.c.repository_name)
+        .limit(limit)
+    )
+    return [
+        Granted(RepositoryName(*row.repository_name.split("/", 1)), row.public, Role.parse(row.role))
+        for row in txn.execute(statement)
+    ]
 
 
 def _named(txn: Transaction, repository_id: int) -> tuple[str, int]:

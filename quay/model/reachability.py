@@ -174,6 +174,14 @@ def undelete(txn: Transaction, manifest_id: int) -> None:
     txn.execute(_UNDELETE, {"seed": manifest_id})
 
 
+def forsake(txn: Transaction, manifest_id: int, since_ms: int, *, children: bool) -> None:
+    """
+    Have this manifest, with `children` also all below it, count as unreachable since `since_ms` if it is unreachable
+    now. Needs `lock`, and a review before.
+    """
+    txn.execute(_FORSAKE_WHOLE if children else _FORSAKE, {"seed": manifest_id, "since": since_ms})
+
+
 def _whole() -> sa.CTE:
     whole = sa.select(sa.bindparam("seed", type_=manifest.c.id.type).label("id")).cte("whole", recursive=True)
     children = sa.select(manifest.c.id).select_from(_CHILDREN).where(manifest_child.c.manifest_id == whole.c.id)
@@ -185,3 +193,10 @@ _UNDELETE: Final = (
     .where(manifest.c.deleted_ms.is_not(None), manifest.c.id.in_(sa.select(_whole().c.id)))
     .values(deleted_ms=None)
 )
+_UNREACHABLE_SINCE: Final = (
+    sa.update(manifest)
+    .where(manifest.c.unreachable_ms.is_not(None))
+    .values(unreachable_ms=sa.bindparam("since", type_=sa.BigInteger()))
+)
+_FORSAKE: Final = _UNREACHABLE_SINCE.where(manifest.c.id == sa.bindparam("seed"))
+_FORSAKE_WHOLE: Final = _UNREACHABLE_SINCE.where(manifest.c.id.in_(sa.select(_whole().c.id)))

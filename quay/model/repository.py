@@ -11,12 +11,13 @@ from typing import Any, Final, Literal
 
 import attrs
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
 from quay.database.schema import namespace, permission, team, team_member
 from quay.database.schema import repository as table
-from quay.model import prototype
+from quay.model import prototype, words
 from quay.model.permission import Role, grant
 from quay.oci.reference import NAME_LIMIT, RepositoryName
 
@@ -107,16 +108,23 @@ def create(
     made = txn.execute(insert_or_ignore(txn.dialect, table).values(**row).returning(table.c.id)).scalar()
     if made is None:
         raise RepositoryTaken(f"There is a repository {name} already.")
-    return _furnish(txn, made, creator_id)
+    return _furnished(txn, _named(txn, made), creator_id)
 
 
-def _furnish(txn: Transaction, repository_id: int, creator_id: int | None) -> Repository:
-    made = by_id(txn, repository_id)
-    assert made is not None, "it was inserted in this transaction"
+def _named(txn: Transaction, repository_id: int) -> Repository:
+    """It has got its name in this transaction."""
+    words.index(txn, repository_id)
+    named = by_id(txn, repository_id)
+    assert named is not None, "it was changed in this transaction"
+    txn.changed("repository", str(named.name))
+    return named
+
+
+def _furnished(txn: Transaction, made: Repository, creator_id: int | None) -> Repository:
+    """Give whoever made it, and whom the organization says, their roles."""
     if creator_id is not None and creator_id != made.namespace_id:
         grant(txn, made.id, grantee_id=creator_id, role=Role.ADMIN)
     prototype.apply(txn, made, creator_id)
-    txn.changed("repository", str(made.name))
     return made
 
 
@@ -148,6 +156,37 @@ def set_public(txn: Transaction, repository_id: int, public: bool) -> None:
     _change(txn, repository_id, sa.update(table).values(public=public))
 
 
+def describe(txn: Transaction, repository_id: int, description: str) -> None:
+    """Say what it is for: in Markdown, for people."""
+    _change(txn, repository_id, sa.update(table).values(description=description))
+    words.index(txn, repository_id)
+
+
+def rename(
+    txn: Transaction, found: Repository, name: RepositoryName, *, namespace_id: int, mover_id: int | None
+) -> Repository:
+    """
+    Call the repository `name` from now on; there is nothing under the old name then. In another namespace it is as if
+    `mover_id` had made it there: he administers it, the teams of the old one have no role on it any more, and the
+    prototypes of the new one apply. Raises as `create`.
+    """
+    _check(txn, name, namespace_id)
+    values = {"name": str(name), "path": name.path, "namespace_id": namespace_id}
+    try:
+        with txn.connection.begin_nested():
+            txn.execute(sa.update(table).where(table.c.id == found.id).values(**values))
+    except IntegrityError:
+        raise RepositoryTaken(f"There is a repository {name} already.") from None
+    grants = permission.c.repository_id == found.id
+    if namespace_id != found.namespace_id:
+        txn.execute(sa.delete(permission).where(grants, permission.c.team_id.is_not(None)))
+    txn.execute(sa.update(permission).where(grants).values(repository_name=str(name)))
+    txn.changed("repository", str(found.name))
+    txn.changed("permission", found.id)
+    renamed = _named(txn, found.id)
+    return renamed if namespace_id == found.namespace_id else _furnished(txn, renamed, mover_id)
+
+
 def delete(txn: Transaction, repository_id: int) -> bool:
     """Remove it with its tags, manifests and links; the blobs stay until nothing links them. False if it was gone."""
     return _change(txn, repository_id, sa.delete(table))
@@ -176,24 +215,27 @@ def catalog(
     *,
     public: bool,
     everything: bool = False,
+    within: str | None = None,
     after: str | None = None,
     limit: int,
 ) -> list[str]:
     """
     At most `limit` names past `after` of repositories on which `holder_id` has a role, of the public ones as well if
-    `public`, of all there are if `everything`; in byte order.
+    `public`, of all there are if `everything`; in byte order. With `within`, only those in the namespace of this name.
     """
+    first, last = _bounds(within) if within is not None else ("", None)
     names: set[str] = set()
     for source in catalog_sources(txn, holder_id, public=public, everything=everything):
-        names.update(txn.execute(page_of(source, after or "", limit)).scalars())
+        names.update(txn.execute(page_of(source, max(after or "", first), limit, last)).scalars())
     return sorted(names)[: max(limit, 0)]
 
 
-def page_of(source: sa.Select[tuple[str]], after: str, limit: int) -> sa.Select[tuple[str]]:
-    """The first `limit` names past `after` of one of the `catalog_sources`."""
+def page_of(source: sa.Select[tuple[str]], after: str, limit: int, before: str | None = None) -> sa.Select[tuple[str]]:
+    """The first `limit` names past `after`, and below `before`, of one of the `catalog_sources`."""
     name = source.selected_columns[0]
     known = after.partition("\x00")[0]  # no name has a NUL, so past it is past what stands before it
-    return source.where(name > known).order_by(name).limit(max(limit, 0))
+    below = () if before is None else (name < before,)
+    return source.where(name > known, *below).order_by(name).limit(max(limit, 0))
 
 
 def catalog_sources(
@@ -232,5 +274,11 @@ _TEAMS: Final[sa.Select[Any]] = (
 
 
 def _below(name: str) -> sa.Select[tuple[str]]:
-    """All in the namespace `name`: between `name/` and what follows the slash in ASCII, a zero."""
-    return sa.select(table.c.name).where(table.c.name > f"{name}/", table.c.name < f"{name}0")
+    """All in the namespace `name`."""
+    first, last = _bounds(name)
+    return sa.select(table.c.name).where(table.c.name > first, table.c.name < last)
+
+
+def _bounds(name: str) -> tuple[str, str]:
+    """What all names in the namespace `name` lie between: `name/`, and what follows the slash in ASCII, a zero."""
+    return f"{name}/", f"{name}0"

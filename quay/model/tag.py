@@ -5,6 +5,9 @@ The current row of a name has no end; pushing another manifest ends it and begin
 What ended is for `quay.model.time_machine`. A tag whose expiry has passed is gone for every reader at once, though its
 row ends only when `expire_tags` comes by.
 
+An immutable tag is locked: until it is unlocked it names what it names, and neither moves, nor ends, nor expires. What
+would have it otherwise is refused with `TagImmutable`, on whatever way it comes. Pushing the same manifest to it is fine.
+
 A hidden tag, `$temp-…`, cannot be pulled or listed: it keeps what was pushed by digest until something names it.
 
 Announces `("tag", repository_id, name)` for every visible tag that begins, moves, ends or gets another expiry, and what
@@ -23,17 +26,22 @@ from quay.database import Transaction
 from quay.database.engines import greatest
 from quay.database.schema import manifest, tag
 from quay.model.reachability import lock, review
+from quay.oci.errors import TagImmutable
 from quay.oci.reference import Digest
 
 FOREVER: Final = 2**63 - 1
 BELOW_EVERY_TAG: Final = "/"  # the character before "0", with which the least tag begins; hidden names lie below it
 
 
+class TagExpires(Exception):
+    """A tag that is to expire cannot be locked."""
+
+
 @attrs.frozen
 class TagRow:
     """
     One lifetime of a tag, from `start_ms` to `end_ms` (None: still current) or `expires_ms`, whichever comes first.
-    `reversion`: it began as a restoration. `size` is that of the manifest, `layers_size` of what it names, in bytes.
+    `reversion`: it began as a restoration. `immutable`: it is locked. `size` is that of the manifest, `layers_size` of what it names, in bytes.
     """
 
     id: int
@@ -45,6 +53,7 @@ class TagRow:
     expires_ms: int | None
     hidden: bool
     reversion: bool
+    immutable: bool
     size: int
     layers_size: int
     media_type: str
@@ -73,6 +82,7 @@ LIFETIMES: Final = sa.select(
     tag.c.expires_ms,
     tag.c.hidden,
     tag.c.reversion,
+    tag.c.immutable,
     manifest.c.size,
     manifest.c.layers_size,
     manifest.c.media_type,
@@ -101,6 +111,9 @@ END: Final = (
 )
 _END_ROW: Final = END.where(tag.c.id == sa.bindparam("row"))
 _END_MANIFEST: Final = END.where(tag.c.manifest_id == sa.bindparam("of_manifest")).returning(tag.c.name, tag.c.hidden)
+_LOCKED: Final = sa.select(tag.c.name).where(
+    tag.c.manifest_id == sa.bindparam("of_manifest"), tag.c.end_ms.is_(None), tag.c.immutable
+)
 _EXTEND_HIDDEN: Final = (
     sa.update(tag)
     .where(tag.c.manifest_id == sa.bindparam("of_manifest"), tag.c.end_ms.is_(None), tag.c.hidden)
@@ -138,13 +151,16 @@ def retarget(
 ) -> TagRow | None:
     """
     Point the tag at a manifest of this repository. The same manifest again begins no new lifetime, but a new expiry if
-    one is given. Returns the row that was current before, unless it had expired. Needs `lock`.
+    one is given and the tag may have one. Returns the row that was current before, unless it had expired. Raises
+    `TagImmutable`. Needs `lock`.
     """
     before = current_row(txn, repository_id, name)
     alive = before is not None and before.alive(txn.now_ms)
     if before is not None and alive and before.manifest_id == manifest_id:
         _prolong(txn, repository_id, before, expires_after_s)
         return before
+    if before is not None and before.immutable:
+        raise _immutable(name, "moved to another manifest")
     start_ms = txn.now_ms
     if before is not None:
         start_ms = max(start_ms, before.start_ms)  # the clock may have been set back meanwhile
@@ -169,11 +185,13 @@ def keep(txn: Transaction, repository_id: int, manifest_id: int, seconds: int) -
 
 
 def delete_tag(txn: Transaction, repository_id: int, name: str) -> bool:
-    """End the tag; the time machine can restore it. False if there is none. Raises `NameUnknown`."""
+    """End the tag; the time machine can restore it. False if there is none. Raises `NameUnknown`, `TagImmutable`."""
     lock(txn, repository_id)
     row = resolve_tag(txn, repository_id, name)
     if row is None:
         return False
+    if row.immutable:
+        raise _immutable(name, "deleted")
     txn.execute(_END_ROW, {"row": row.id, "now": txn.now_ms})
     review(txn, repository_id, [row.manifest_id])
     txn.changed("tag", repository_id, name)
@@ -181,12 +199,86 @@ def delete_tag(txn: Transaction, repository_id: int, name: str) -> bool:
 
 
 def end_tags(txn: Transaction, repository_id: int, manifest_id: int) -> list[str]:
-    """End all tags of the manifest, and say which visible ones. Needs `lock`; leaves the review to the caller."""
+    """
+    End all tags of the manifest, and say which visible ones. Raises `TagImmutable`. Needs `lock`; leaves the review to
+    the caller.
+    """
+    locked = txn.execute(_LOCKED, {"of_manifest": manifest_id}).scalar()
+    if locked is not None:
+        raise _immutable(locked, "deleted, nor the manifest that it names")
     ended = txn.execute(_END_MANIFEST, {"of_manifest": manifest_id, "now": txn.now_ms})
     names = sorted(row.name for row in ended if not row.hidden)
     for name in names:
         txn.changed("tag", repository_id, name)
     return names
+
+
+def expire(txn: Transaction, repository_id: int, name: str, expires_ms: int | None) -> TagRow | None:
+    """
+    Let the tag expire at a time, or never (None). Returns what it was before; None if there is none. Raises
+    `TagImmutable`, `NameUnknown`.
+    """
+    lock(txn, repository_id)
+    row = resolve_tag(txn, repository_id, name)
+    if row is None:
+        return None
+    if row.immutable and expires_ms is not None:
+        raise _immutable(name, "made to expire")
+    txn.execute(sa.update(tag).where(tag.c.id == row.id).values(expires_ms=expires_ms))
+    txn.changed("tag", repository_id, name)
+    return row
+
+
+def expire_all(txn: Transaction, repository_id: int, manifest_id: int, seconds: int) -> None:
+    """Let all tags of the manifest that may expire do so `seconds` from now. Raises `NameUnknown`."""
+    lock(txn, repository_id)
+    expires_ms = _later(txn.now_ms, seconds)
+    for name in txn.execute(_EXPIRE_ALL, {"of_manifest": manifest_id, "at": expires_ms, "now": txn.now_ms}).scalars():
+        txn.changed("tag", repository_id, name)
+
+
+_EXPIRE_ALL: Final = (
+    sa.update(tag)
+    .where(
+        tag.c.manifest_id == sa.bindparam("of_manifest"),
+        tag.c.end_ms.is_(None),
+        sa.or_(tag.c.expires_ms.is_(None), tag.c.expires_ms > _NOW),
+        sa.not_(tag.c.hidden),
+        sa.not_(tag.c.immutable),
+    )
+    .values(expires_ms=sa.bindparam("at", type_=sa.BigInteger()))
+    .returning(tag.c.name)
+)
+
+
+def set_immutable(txn: Transaction, repository_id: int, name: str, immutable: bool) -> TagRow | None:
+    """
+    Lock the tag, or unlock it. Returns what it was before; None if there is none. Raises `TagExpires` for one that is
+    to expire, and `NameUnknown`.
+    """
+    lock(txn, repository_id)
+    row = resolve_tag(txn, repository_id, name)
+    if row is None:
+        return None
+    if immutable and row.expires_ms is not None:
+        raise TagExpires(f"The tag {name} is to expire, so it cannot be made immutable: let it expire never first.")
+    txn.execute(sa.update(tag).where(tag.c.id == row.id).values(immutable=immutable))
+    return row
+
+
+def refuse_if_immutable(txn: Transaction, repository_id: int, name: str, manifest_id: int) -> None:
+    """Raises `TagImmutable` if the tag is locked and names this manifest."""
+    row = current_row(txn, repository_id, name)
+    if row is not None and row.immutable and row.manifest_id == manifest_id:
+        raise _immutable(name, "forgotten")
+
+
+def _immutable(name: str, what: str) -> TagImmutable:
+    return TagImmutable(
+        f"The tag {name} is immutable: it cannot be {what}.",
+        advice="Push under another tag, or let an administrator of the repository unlock this one.",
+        tag=name,
+    )
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -213,7 +305,7 @@ def _begin(
 
 
 def _prolong(txn: Transaction, repository_id: int, row: TagRow, expires_after_s: int | None) -> None:
-    if expires_after_s is not None:
+    if expires_after_s is not None and not row.immutable:
         expires_ms = _later(txn.now_ms, expires_after_s)
         txn.execute(sa.update(tag).where(tag.c.id == row.id).values(expires_ms=expires_ms))
         txn.changed("tag", repository_id, row.name)

@@ -12,10 +12,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.engines import contains
 from quay.database.schema import manifest, namespace, repository, tag
-from quay.model.reachability import lock, review, undelete
+from quay.model.reachability import forsake, lock, review, undelete
 from quay.model.repository import Repository
-from quay.model.tag import END, FOREVER, LIFETIMES, TagRow, current_row, retarget
+from quay.model.tag import END, FOREVER, LIFETIMES, TagRow, current_row, refuse_if_immutable, retarget
 from quay.oci.errors import ManifestUnknown
 from quay.oci.reference import Digest, Tag
 
@@ -77,6 +78,32 @@ def tag_history(
     return [TagRow(**row._mapping) for row in found]
 
 
+def lifetimes(
+    txn: Transaction,
+    repository_id: int,
+    *,
+    name: str | None = None,
+    part: str | None = None,
+    active: bool = False,
+    offset: int = 0,
+    limit: int,
+) -> list[TagRow]:
+    """
+    At most `limit` lifetimes of tags after the first `offset`, the latest first: of the tag `name` only, of those with
+    `part` in their names (in whatever case), of those only that are alive, where that is asked for.
+    """
+    statement = LIFETIMES.where(_IN_REPOSITORY, sa.not_(tag.c.hidden)).order_by(tag.c.id.desc())
+    if name is not None:
+        statement = statement.where(_NAMED)
+    if part is not None:
+        statement = statement.where(contains(sa.func.lower(tag.c.name), part.lower()))
+    if active:
+        statement = statement.where(tag.c.end_ms.is_(None), sa.or_(tag.c.expires_ms.is_(None), tag.c.expires_ms > _NOW))
+    parameters = {"in_repository": repository_id, "named": name, "now": txn.now_ms}
+    found = txn.execute(statement.offset(offset).limit(limit), parameters)
+    return [TagRow(**row._mapping) for row in found]
+
+
 def expired_tag(txn: Transaction, repository_id: int, name: str) -> TagRow | None:
     """The last lifetime of a tag that names nothing now, while it can still be restored."""
     last = next(iter(tag_history(txn, repository_id, name=name, limit=1)), None)
@@ -89,7 +116,7 @@ def expired_tag(txn: Transaction, repository_id: int, name: str) -> TagRow | Non
 def restore_tag(txn: Transaction, repository: Repository, name: Tag, digest: Digest) -> TagRow:
     """
     Point the tag again at a manifest that it named before, even if that was deleted; children that were deleted come
-    back with their index. Raises `ManifestUnknown` if the tag never named it, or too long ago, and `NameUnknown`.
+    back with their index. Raises `ManifestUnknown` if the tag never named it, or too long ago, and `NameUnknown`, `TagImmutable`.
     """
     lock(txn, repository.id)
     since = _since(txn, repository.time_machine_s)
@@ -107,6 +134,37 @@ def restore_tag(txn: Transaction, repository: Repository, name: Tag, digest: Dig
     restored = current_row(txn, repository.id, name)
     assert restored is not None, "it has just been retargeted"
     return restored
+
+
+def forget(
+    txn: Transaction, repository: Repository, name: Tag, digest: Digest, *, alive: bool = False, children: bool = False
+) -> int:
+    """
+    Put it beyond restoration that the tag named this manifest: for good, and for the garbage collector to take at once.
+    With `alive`, the tag that names it now goes, else what is in the history; with `children`, the manifests below may
+    be taken at once, too. Gives the number of lifetimes. Raises `TagImmutable`, `NameUnknown`.
+    """
+    lock(txn, repository.id)
+    manifest_id = txn.execute(_MANIFEST, {"in_repository": repository.id, "digest": digest}).scalar()
+    if manifest_id is None:
+        return 0
+    if alive:
+        refuse_if_immutable(txn, repository.id, name, manifest_id)
+    parameters = {"in_repository": repository.id, "named": name, "of_manifest": manifest_id}
+    gone = txn.execute(_FORGET_CURRENT if alive else _FORGET_ENDED, parameters).rowcount
+    review(txn, repository.id, [manifest_id])
+    forsake(txn, manifest_id, _since(txn, repository.time_machine_s), children=children)
+    if alive:
+        txn.changed("tag", repository.id, name)
+    return gone
+
+
+_MANIFEST: Final = sa.select(manifest.c.id).where(
+    manifest.c.repository_id == sa.bindparam("in_repository"), manifest.c.digest == sa.bindparam("digest")
+)
+_FORGET: Final = sa.delete(tag).where(_IN_REPOSITORY, _NAMED, tag.c.manifest_id == sa.bindparam("of_manifest"))
+_FORGET_CURRENT: Final = _FORGET.where(tag.c.end_ms.is_(None))
+_FORGET_ENDED: Final = _FORGET.where(tag.c.end_ms.is_not(None))
 
 
 def expire_tags(txn: Transaction, limit: int) -> int:

@@ -86,7 +86,9 @@ class TagExpired(RegistryError):
     code, status = "TAG_EXPIRED", 404
 
 
-class TagAlreadyExists(RegistryError):
+class TagImmutable(RegistryError):
+    """A tag that is locked; clients know the code from registries whose tags cannot be overwritten."""
+
     code, status = "TAG_ALREADY_EXISTS", 409
 
 
