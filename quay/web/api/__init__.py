@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from klein import Klein
@@ -82,7 +82,9 @@ class RestAPI(Resource):
         self._means = means
         self._identifier = identifier
         self._translations = {**translations, **errors.TRANSLATIONS}
-        self._klein: IResource = self._routed(routes_of(means.config) if routes is None else routes)
+        self.routes = tuple(routes_of(means.config) if routes is None else routes)
+        self._by_nickname = {route.nickname: route for route in self.routes}
+        self._klein: IResource = self._routed(self.routes)
 
     def render(self, request: RegistryRequest) -> int:
         """Answer `request`; every answer goes through here."""
@@ -142,25 +144,57 @@ class RestAPI(Resource):
 
     # --- from a request to its handler
 
+    async def invoke(
+        self,
+        request: RegistryRequest,
+        identity: Identity,
+        nickname: str,
+        path: Mapping[str, Any],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+    ) -> Any:
+        """
+        What the route `nickname` answers to this caller: for the pages of the console, which do what the API does. The
+        caller of this has checked that a change is meant. Raises what the API would answer.
+        """
+
+        async def given() -> Any:
+            return {} if body is None else body
+
+        return await self._perform(self._by_nickname[nickname], request, identity, path, query or {}, given)
+
     async def _serve(self, route: Route, request: RegistryRequest, path: dict[str, Any]) -> None:
         identity = await self._identifier.identify(request)
-        found = await self._admitted(route, request, identity, path)
+        if route.changes:
+            self._identifier.check_csrf(request, identity)
+
+        async def body() -> Any:
+            return await _json(request)
+
+        _send(route, request, await self._perform(route, request, identity, path, _query(request), body))
+
+    async def _perform(
+        self,
+        route: Route,
+        request: RegistryRequest,
+        identity: Identity,
+        path: Mapping[str, Any],
+        query: Mapping[str, str],
+        body: Callable[[], Awaitable[Any]],
+    ) -> Any:
+        found = await self._admitted(route, identity, path)
         arguments = {name: value for name, value in path.items() if name not in route.need.takes}
         if route.query is not None:
-            arguments["query"] = route.query.parse(_query(request))
+            arguments["query"] = route.query.parse(query)
         if route.body is not None:
-            arguments["body"] = route.body.parse(await _json(request))
-        answer = await route.handler(Call(self._means, request, identity, found), **arguments)
-        _send(route, request, answer)
+            arguments["body"] = route.body.parse(_storable(await body()))
+        return await route.handler(Call(self._means, request, identity, found), **arguments)
 
-    async def _admitted(
-        self, route: Route, request: RegistryRequest, identity: Identity, path: dict[str, Any]
-    ) -> Found:
+    async def _admitted(self, route: Route, identity: Identity, path: Mapping[str, Any]) -> Found:
         """What the path names, if this caller may have this route now."""
         policy = self._means.registry.policy
         nobody = identity.principal.kind == "anonymous"
-        if route.changes:
-            self._identifier.check_csrf(request, identity)
         if nobody and not (policy.anonymous_pulls or route.need.anonymous):
             raise required()
         if any(isinstance(value, str) and "\0" in value for value in path.values()):
@@ -241,7 +275,6 @@ async def _json(request: RegistryRequest) -> Any:
         value = json.loads(raw, parse_constant=_not_a_number)
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON.") from None
-    _check_storable(value)
     return value
 
 
@@ -249,8 +282,8 @@ def _not_a_number(constant: str) -> float:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _check_storable(value: Any) -> None:
-    """Refuse what JSON can spell and no database holds. Raises `BadRequest`."""
+def _storable(value: Any) -> Any:
+    """`value`, if a database can hold it: JSON can spell more than that. Raises `BadRequest`."""
     rest = [value]
     while rest:
         member = rest.pop()
@@ -263,6 +296,7 @@ def _check_storable(value: Any) -> None:
                 raise BadRequest("The body has a NUL or half a character (a lone surrogate) in a text.")
         elif _is_too_large(member):
             raise BadRequest("The body has a number that is too large.")
+    return value
 
 
 def _is_too_large(value: Any) -> bool:
