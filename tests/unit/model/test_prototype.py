@@ -10,6 +10,7 @@ from quay.database import Transaction
 from quay.model import namespace, prototype, repository, team
 from quay.model.namespace import Namespace
 from quay.model.permission import GrantInvalid, Role, role
+from quay.model.prototype import Party, Prototype
 from quay.oci.reference import RepositoryName
 
 Make = Callable[[str], Namespace]
@@ -48,3 +49,57 @@ def test_bad_prototypes_are_refused(transaction: Transaction, user: Make, organi
         prototype.create(transaction, org.id, role=Role.READ)
     with pytest.raises(GrantInvalid, match="does not belong to the organization"):
         prototype.create(transaction, org.id, delegate_team_id=foreign, role=Role.READ)
+
+
+def test_what_is_known_of_a_prototype(transaction: Transaction, user: Make, organization: MakeOrganization) -> None:
+    """A prototype says for whose repositories it is and who gets what, and who of them belongs to the organization."""
+    chief, anna, outsider = user("chief"), user("anna"), user("outsider")
+    org, other = organization("buynlarge", chief), organization("other", anna)
+    robot = namespace.create_robot(transaction, org.id, "ci")
+    foreign = namespace.create_robot(transaction, other.id, "ci")
+    crew = team.create(transaction, org.id, "crew", "member")
+    made = [
+        prototype.create(transaction, org.id, activating_id=chief.id, delegate_id=outsider.id, role=Role.READ),
+        prototype.create(transaction, org.id, activating_id=anna.id, delegate_team_id=crew, role=Role.WRITE),
+        prototype.create(transaction, org.id, delegate_id=robot.id, role=Role.ADMIN),
+        prototype.create(transaction, org.id, delegate_id=foreign.id, role=Role.READ),
+    ]
+    prototype.create(transaction, other.id, delegate_id=chief.id, role=Role.READ)
+    found = prototype.of_organization(transaction, org.id)
+    assert found == [
+        Prototype(made[0], Role.READ, Party("chief", False, True), Party("outsider", False, False), None),
+        Prototype(made[1], Role.WRITE, Party("anna", False, False), None, "crew"),
+        Prototype(made[2], Role.ADMIN, None, Party("buynlarge+ci", True, True), None),
+        Prototype(made[3], Role.READ, None, Party("other+ci", True, False), None),
+    ]
+    assert prototype.find(transaction, org.id, made[1]) == found[1]
+    assert prototype.find(transaction, other.id, made[1]) is None
+
+
+def test_a_prototype_changes_and_goes(transaction: Transaction, user: Make, organization: MakeOrganization) -> None:
+    """Only its own organization changes the role, or removes it; all for one delegate go at once."""
+    chief, anna = user("chief"), user("anna")
+    org, other = organization("buynlarge", chief), organization("other", chief)
+    first = prototype.create(transaction, org.id, delegate_id=anna.id, role=Role.READ)
+    second = prototype.create(transaction, org.id, delegate_id=chief.id, role=Role.READ)
+    prototype.set_role(transaction, other.id, first, Role.ADMIN)
+    prototype.delete(transaction, other.id, first)
+    prototype.set_role(transaction, org.id, second, Role.WRITE)
+    assert [each.role for each in prototype.of_organization(transaction, org.id)] == [Role.READ, Role.WRITE]
+    prototype.delete_for(transaction, other.id, anna.id)
+    prototype.delete_for(transaction, org.id, anna.id)
+    assert [each.uuid for each in prototype.of_organization(transaction, org.id)] == [second]
+    prototype.delete(transaction, org.id, second)
+    assert prototype.of_organization(transaction, org.id) == []
+
+
+def test_so_many_prototypes(
+    transaction: Transaction, user: Make, organization: MakeOrganization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An organization has only so many, because each new repository begins with all of them."""
+    monkeypatch.setattr(prototype, "MOST", 1)
+    chief = user("chief")
+    org = organization("buynlarge", chief)
+    prototype.create(transaction, org.id, delegate_id=chief.id, role=Role.READ)
+    with pytest.raises(GrantInvalid, match="has 1 default permissions, and cannot have more"):
+        prototype.create(transaction, org.id, delegate_id=chief.id, role=Role.READ)
