@@ -6,7 +6,7 @@ has approved, sign their tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import attrs
 import sqlalchemy as sa
@@ -23,27 +23,52 @@ class KeyInvalid(Exception):
     """A key that must not be published."""
 
 
+class KeyMissing(Exception):
+    """There is no such key."""
+
+
 class KeyTaken(Exception):
     """Another service has published a key under this kid."""
 
 
 @attrs.frozen
 class ServiceKey:
-    """A public key; tokens signed with it are good while it is approved and has not expired."""
+    """
+    A public key; tokens signed with it are good while it is approved and has not expired. `name` and `metadata` are
+    what people say of it; `approval` is why it was approved, `approver` the name of who did, if a person did.
+    """
 
     kid: str
     service: str
+    name: str
     jwk: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     created_ms: int
-    approved_ms: int | None
     expires_ms: int | None
+    rotation_s: int | None
+    approved_ms: int | None
+    approval: str | None
+    approver: str | None
+    approval_notes: str
 
 
 COLUMNS: Final = tuple(table.c[field.name] for field in attrs.fields(ServiceKey))
 
 
+AUTOMATIC: Final = "Automatic"
+"""Why the keys of this installation are approved: nobody was asked."""
+
+
 def publish(
-    txn: Transaction, kid: str, service: str, jwk: Mapping[str, Any], expires_ms: int | None, approved: bool
+    txn: Transaction,
+    kid: str,
+    service: str,
+    jwk: Mapping[str, Any],
+    expires_ms: int | None,
+    approved: bool,
+    *,
+    name: str = "",
+    metadata: Mapping[str, Any] | None = None,
 ) -> ServiceKey:
     """
     Make a public key known; again with the same key to move its expiry. Raises `KeyInvalid` for one with a private
@@ -57,8 +82,10 @@ def publish(
     if old is not None and (old.service, old.jwk) != (service, jwk):
         raise KeyTaken(f"The kid {kid!r} stands for another key, of the service {old.service!r}.")
     row = {"kid": kid, "service": service, "jwk": dict(jwk), "created_ms": txn.now_ms, "expires_ms": expires_ms}
-    row["approved_ms"] = txn.now_ms if approved else None
-    statement = upsert(txn.dialect, table, "kid", update=("expires_ms",)).values(**row).returning(*COLUMNS)
+    said = {"name": name, "metadata": dict(metadata or {})}
+    approval = {"approved_ms": txn.now_ms, "approval": AUTOMATIC} if approved else {}
+    statement = upsert(txn.dialect, table, "kid", update=("expires_ms",)).values(**row, **said, **approval)
+    statement = statement.returning(*COLUMNS)
     made = ServiceKey(**txn.execute(statement).one()._asdict())
     txn.changed("key", kid)
     return made
@@ -76,6 +103,55 @@ def find(txn: Transaction, kid: str) -> ServiceKey | None:
     if not kid.isprintable():
         return None  # the header of somebody's token may say anything; PostgreSQL does not take everything
     row = txn.execute(sa.select(*COLUMNS).where(table.c.kid == kid)).first()
+    return ServiceKey(**row._asdict()) if row else None
+
+
+def keys(txn: Transaction, *, after: str = "", limit: int) -> list[ServiceKey]:
+    """At most `limit` keys past the kid `after`, of all services, approved or not, in order of their kids."""
+    statement = sa.select(*COLUMNS).where(table.c.kid > after).order_by(table.c.kid).limit(limit)
+    return [ServiceKey(**row._asdict()) for row in txn.execute(statement)]
+
+
+class Changes(TypedDict, total=False):
+    """What `update` changes; what is not in it stays."""
+
+    name: str
+    metadata: Mapping[str, Any]
+    expires_ms: int | None
+
+
+def update(txn: Transaction, kid: str, **changes: Unpack[Changes]) -> ServiceKey | None:
+    """Say something else of a key, or let it live longer or shorter; None if there is none with this kid."""
+    return _change(txn, kid, **changes) if changes else find(txn, kid)
+
+
+def approve(txn: Transaction, kid: str, *, approval: str, approver: str, notes: str) -> bool:
+    """
+    Let tokens be good that are signed with it; False if they are already, which changes nothing. Raises `KeyMissing`.
+    """
+    found = find(txn, kid)
+    if found is None:
+        raise KeyMissing(f"There is no service key {kid[:128]!r}.")
+    if found.approved_ms is not None:
+        return False
+    _change(txn, kid, approved_ms=txn.now_ms, approval=approval, approver=approver, approval_notes=notes)
+    return True
+
+
+def delete(txn: Transaction, kid: str) -> bool:
+    """From now on nothing is good that was signed with it; False if there is none with this kid."""
+    if find(txn, kid) is None:
+        return False
+    txn.execute(sa.delete(table).where(table.c.kid == kid))
+    txn.changed("key", kid)
+    return True
+
+
+def _change(txn: Transaction, kid: str, **values: Any) -> ServiceKey | None:
+    if not kid.isprintable():
+        return None
+    row = txn.execute(sa.update(table).where(table.c.kid == kid).values(**values).returning(*COLUMNS)).first()
+    txn.changed("key", kid)
     return ServiceKey(**row._asdict()) if row else None
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import attrs
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
@@ -96,7 +97,7 @@ def create_user(
     verified: bool = True,
 ) -> Namespace:
     """A new user. Raises `NamespaceInvalid`, `NamespaceTaken`."""
-    _check_name(name)
+    check_name(name)
     return _create(
         txn,
         name=name,
@@ -113,7 +114,7 @@ def create_organization(
     txn: Transaction, name: str, *, owner_id: int, email: str | None = None, time_machine_s: int
 ) -> Namespace:
     """A new organization, whose team `owners` administers it and has `owner_id` in it. Raises as `create_user`."""
-    _check_name(name)
+    check_name(name)
     made = _create(txn, name=name, kind="organization", email=_checked_email(email), time_machine_s=time_machine_s)
     owners = team.create(txn, made.id, "owners", "admin")
     team.add_member(txn, owners, owner_id)
@@ -139,6 +140,15 @@ def create_robot(txn: Transaction, owner_id: int, short: str, *, description: st
 def set_enabled(txn: Transaction, namespace_id: int, enabled: bool) -> None:
     """Let this namespace in, or keep it out; its robots with it."""
     _update(txn, namespace_id, enabled=enabled)
+
+
+def set_email(txn: Transaction, namespace_id: int, email: str | None) -> None:
+    """Where mail to this namespace goes. Raises `NamespaceInvalid`, `NamespaceTaken`."""
+    try:
+        with txn.connection.begin_nested():
+            _update(txn, namespace_id, email=_checked_email(email))
+    except IntegrityError:
+        raise NamespaceTaken(f"The e-mail address {email!r} belongs to another account already.") from None
 
 
 def set_password(
@@ -198,7 +208,8 @@ def _is_name(name: str) -> bool:
     return not plus or _SHORT.fullmatch(short) is not None
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises `NamespaceInvalid` unless a user or an organization may be called so."""
     if not 2 <= len(name) <= LIMIT or _NAME.fullmatch(name) is None:
         raise NamespaceInvalid(
             f"{name[:LIMIT]!r} cannot be the name of a user or organization: use 2 to {LIMIT} of a-z and 0-9, in "
