@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -305,6 +306,94 @@ def _explained(found: Config, text: str) -> list[str]:
     from quay.oci.reference import Digest
 
     return service.transact(found, explain, Digest.parse(text))
+
+
+@quay.group()
+def audit() -> None:
+    """The audit log: verify it, or write it to a file."""
+
+
+@audit.command(name="verify")
+@click.option("--head", metavar="SEAL", help="Also look for this seal, which was the head when it was noted.")
+@pass_surroundings
+def verify_log(surroundings: Surroundings, head: str | None) -> None:
+    """Say whether anybody has changed the audit log.
+
+    Every entry is under a seal of a chain, made with SECRET_KEY soon after it was written. Exits with 1 if something
+    was changed, removed or reordered. That the end of the chain was cut off can only be seen by its head, which this
+    prints at last and the server logs once a day: keep it elsewhere.
+    """
+    from quay import service
+
+    found = settled(surroundings)
+    with explained():
+        problems = service.verify_log(found, click.echo, head)
+    if problems:
+        raise Failure("The audit log is not as it was sealed.")
+
+
+def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Milliseconds since the epoch: of a moment, or of the beginning of a day; of its end, if that is asked for."""
+    if text is None:
+        return None
+    try:
+        if len(text) == len("2026-01-31"):
+            moment = datetime.fromisoformat(text) + timedelta(days=parameter.name == "end")
+        else:
+            moment = datetime.fromisoformat(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise click.BadParameter("Give a day, 2026-01-31, or a moment, 2026-01-31T12:30:00; both are in UTC.") from None
+
+
+@audit.command(name="export")
+@click.option("--from", "start", callback=_moment, help="The first day, or moment, in UTC; else from the beginning.")
+@click.option("--to", "end", callback=_moment, help="The last day, or the moment of the end, in UTC; else until now.")
+@click.option("--namespace", metavar="NAME", help="Only what was done in this namespace.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@pass_surroundings
+def export_log(
+    surroundings: Surroundings,
+    start: int | None,
+    end: int | None,
+    namespace: str | None,
+    form: Any,
+    file: Path,
+) -> None:
+    """Write the audit log, or a part of it, to the new FILE; - is standard output.
+
+    Each entry is a line, the oldest first. Control characters are escaped.
+    """
+    from quay import service
+
+    found = settled(surroundings)
+    with explained(), _new_text(file) as text:
+        entries = service.export_log(found, text.write, namespace, start, end, form)
+    click.echo(f"Wrote {entries} entries.", err=True)
+
+
+@contextmanager
+def _new_text(file: Path) -> Iterator[IO[str]]:
+    """A new file that only its owner may read, gone again if it could not be completed; or standard output."""
+    if str(file) == "-":
+        with os.fdopen(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as text:
+            yield text
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as text:
+            yield text
+            text.flush()
+            os.fsync(descriptor)
+    except BaseException as error:
+        file.unlink()
+        if isinstance(error, OSError):
+            raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+        raise
 
 
 @quay.command()

@@ -73,6 +73,14 @@ class Page:
 
 
 @attrs.frozen
+class Who:
+    """Somebody in the log, as he is called now; `kind` is user, robot or organization."""
+
+    name: str
+    kind: str
+
+
+@attrs.frozen
 class Counts:
     """How many entries there are of each kind on each day since the epoch, UTC; `next` is past those counted."""
 
@@ -98,10 +106,12 @@ def count(txn: Transaction, selection: Selection, *, past: Position | None = Non
     return Counts({(row.kind, row.day): row.many for row in txn.execute(reading.counts(last))}, last)
 
 
-def performers(txn: Transaction, ids: Iterable[int]) -> dict[int, str]:
-    """The kinds of those of these users, robots and organizations that are still there, by their numbers."""
-    query = sa.select(namespace.c.id, namespace.c.kind).where(namespace.c.id.in_(sorted(set(ids))))
-    return {row.id: row.kind for row in txn.execute(query)}
+def who(txn: Transaction, entries: Iterable[Recorded]) -> dict[int, Who]:
+    """Those users, robots and organizations which the entries name and which are still there, by their numbers."""
+    named = (number for one in entries for number in (one.entry.namespace_id, one.entry.performer_id))
+    ids = sorted({number for number in named if number is not None})
+    query = sa.select(namespace.c.id, namespace.c.name, namespace.c.kind).where(namespace.c.id.in_(ids))
+    return {row.id: Who(row.name, row.kind) for row in txn.execute(query)}
 
 
 # --- one range of one index ---------------------------------------------------------------------------------------
@@ -114,9 +124,12 @@ _SCOPES: Final = (audit.c.repository_id, audit.c.performer_id, audit.c.namespace
 
 @attrs.frozen
 class _Reading:
-    """The range of an index past a position, in one direction, and the conditions that no index answers."""
+    """
+    The range of an index past a position, in one direction, up to its end, and the conditions that no index answers.
+    """
 
-    range: Sequence[sa.ColumnElement[bool]]
+    begin: Sequence[sa.ColumnElement[bool]]
+    end: sa.ColumnElement[bool]
     filters: Sequence[sa.ColumnElement[bool]]
     oldest_first: bool
 
@@ -131,11 +144,12 @@ class _Reading:
         if selection.performer is not None:
             filters.append(audit.c.performer == selection.performer)
         within = [column == value for column, value in scopes[:1]]
-        return cls([*within, *_between(selection, past, oldest_first)], filters, oldest_first)
+        begin, end = _between(selection, past, oldest_first)
+        return cls([*within, begin], end, filters, oldest_first)
 
     def nth(self, txn: Transaction, many: int) -> Position | None:
         """Where the entry stands after which `many` of the range have been looked at; None if there are not more."""
-        query = self._ordered(sa.select(audit.c.performed_ms, audit.c.id).where(*self.range))
+        query = self._ordered(sa.select(audit.c.performed_ms, audit.c.id).where(*self.begin, self.end))
         rows = txn.execute(query.offset(many - 1).limit(2)).all()
         return Position(**rows[0]._mapping) if len(rows) == 2 else None
 
@@ -148,10 +162,10 @@ class _Reading:
         return self._until(last, query).where(*self.filters)
 
     def _until(self, last: Position | None, query: sa.Select[Any]) -> sa.Select[Any]:
-        query = query.where(*self.range)
         if last is None:
-            return query
-        return query.where(_placed <= _place(last) if self.oldest_first else _placed >= _place(last))
+            return query.where(*self.begin, self.end)
+        # instead of the end, not besides it: of two bounds SQLite would search for the first one only
+        return query.where(*self.begin, _placed <= _place(last) if self.oldest_first else _placed >= _place(last))
 
     def _ordered(self, query: sa.Select[Any]) -> sa.Select[Any]:
         if self.oldest_first:
@@ -159,14 +173,16 @@ class _Reading:
         return query.order_by(audit.c.performed_ms.desc(), audit.c.id.desc())
 
 
-def _between(selection: Selection, past: Position | None, oldest_first: bool) -> list[sa.ColumnElement[bool]]:
+def _between(
+    selection: Selection, past: Position | None, oldest_first: bool
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """From the one end of the range, or past what was read before, to the other."""
     time = audit.c.performed_ms
     if oldest_first:
         begin = max(past or Position(0, 0), Position(selection.start_ms, 0))
-        return [_placed > _place(begin), time < selection.end_ms]
+        return _placed > _place(begin), time < selection.end_ms
     begin = min(past or Position(LATEST, 0), Position(selection.end_ms, 0))
-    return [_placed < _place(begin), time >= selection.start_ms]
+    return _placed < _place(begin), time >= selection.start_ms
 
 
 def _place(position: Position) -> sa.ColumnElement[Any]:

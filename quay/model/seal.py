@@ -67,8 +67,8 @@ class Seal:
     made_ms: int
 
     def __str__(self) -> str:
-        """How an administrator notes it down."""
-        return f"{self.id}:{self.seal}"
+        """How an administrator notes it down; a forged one does nothing to his terminal."""
+        return f"{self.id}:{ascii(self.seal)[1:-1]}"
 
 
 @attrs.frozen
@@ -86,7 +86,8 @@ class Found:
 
     def fits(self, key: bytes, before: str) -> bool:
         """Whether row and entries are what was sealed after the seal `before`."""
-        return self.row is not None and hmac.compare_digest(self.row.seal, self.computed(key, before))
+        computed = self.computed(key, before)
+        return self.row is not None and hmac.compare_digest(self.row.seal.encode(), computed.encode())
 
     def computed(self, key: bytes, before: str) -> str:
         """The seal that these entries would have with this row, after the seal `before`."""

@@ -32,7 +32,8 @@ from quay.config.surroundings import Surroundings
 from quay.database import Transaction, once
 from quay.lock import prepare
 from quay.registry.garbage import Collected
-from quay.service import upkeep
+from quay.registry.logbook import Format
+from quay.service import logbook, upkeep
 from quay.service.appliance import Appliance
 from quay.service.core import Core, core_of
 from quay.threads import ImmediatePool
@@ -141,6 +142,23 @@ def scrub(config: Config, say: Callable[[str], object], *, rate: float) -> int:
     from twisted.internet import reactor
 
     return run(config, lambda core: upkeep.scrub(reactor, core, say, rate))
+
+
+def verify_log(config: Config, say: Callable[[str], object], noted: str | None) -> int:
+    """Verify the audit log; returns how many problems there are: see `quay.registry.sealing`."""
+    return run(config, lambda core: logbook.verify(core, say, noted))
+
+
+def export_log(
+    config: Config,
+    write: Callable[[str], object],
+    name: str | None,
+    start_ms: int | None,
+    end_ms: int | None,
+    form: Format,
+) -> int:
+    """Write a part of the audit log; returns how many entries it has: see `quay.service.logbook`."""
+    return run(config, lambda core: logbook.export(core, write, name, start_ms, end_ms, form))
 
 
 def hashed(password: str) -> str:

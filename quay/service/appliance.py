@@ -26,7 +26,10 @@ from quay.database.migrations import SchemaUnfit
 from quay.lock import DataInUse, DataLock, DataUnusable
 from quay.model import namespace, time_machine
 from quay.oci.errors import RegistryError
+from quay.registry.logbook import forget_old
+from quay.registry.sealing import AuditSealer
 from quay.service.core import Core, core_of
+from quay.service.logbook import seal_key
 from quay.service.metrics import CoreMetrics, ExpressMetrics, Metrics, ServerMetrics
 from quay.service.outside import AuthoritiesUnusable
 from quay.service.upkeep import Upkeep
@@ -52,6 +55,8 @@ log = Logger()
 
 EXPIRE_TAGS_S: Final = 30
 REAP_UPLOADS_S: Final = 3600
+SEAL_S: Final = 30
+FORGET_LOGS_S: Final = 3600
 NOTIFY_S: Final = 5
 FORGET_S: Final = 86400
 GRACE_S: Final = 20
@@ -174,6 +179,9 @@ class Appliance(Service):
         async def record_use(time: Time) -> None:
             await core.portal.record_use()
 
+        async def forget_logs(time: Time) -> None:
+            await forget_old(core.database, time)
+
         frequency = float(self.config.garbage_collection_frequency)
         notifier = Worker("notifier", core.notifications.deliver, clock, period=NOTIFY_S)
         core.notifications.wake = notifier.run_now
@@ -189,6 +197,14 @@ class Appliance(Service):
             Worker("tag-expiry", expire_tags, clock, period=EXPIRE_TAGS_S, coordinator=core.coordinator),
             Worker("upload-reaper", reap_uploads, clock, period=REAP_UPLOADS_S, coordinator=core.coordinator),
             Worker("last-use", record_use, clock, period=60),
+            Worker(
+                "audit-sealer",
+                AuditSealer(core.database, lambda: seal_key(core), clock).run,
+                clock,
+                period=SEAL_S,
+                coordinator=core.coordinator,
+            ),
+            Worker("log-upkeep", forget_logs, clock, period=FORGET_LOGS_S, coordinator=core.coordinator),
             notifier,
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]
