@@ -41,7 +41,7 @@ class Intake(Service):
         self._wake = wake
         self._waiting: deque[Pushed] = deque(maxlen=LIMIT)
         self._timer: IDelayedCall | None = None
-        self._writing: Deferred[None] | None = None
+        self._writing: Deferred[bool] | None = None
         bus.subscribe(Pushed, self.hear)
 
     def hear(self, event: Pushed) -> None:
@@ -70,15 +70,18 @@ class Intake(Service):
 
     def _begin(self) -> None:
         self._timer = None
-        self._writing = Deferred.fromCoroutine(self._write()).addErrback(self._failed).addCallback(self._written)
+        self._writing = Deferred.fromCoroutine(self._write())
+        self._writing.addErrback(self._failed).addCallback(self._written)  # which may be at once
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> bool:
         log.failure("some pushes could not be put into the queue, and nobody will be told of them", failure=failure)
+        return True
 
-    def _written(self, _: object) -> None:
+    def _written(self, result: bool) -> bool:
         self._writing = None
         if self._waiting and self.running:
             self._schedule()
+        return result
 
     async def _write(self) -> bool:
         """Put a batch into the queue; False if the database is away, and they have to wait."""
