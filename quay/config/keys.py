@@ -196,6 +196,18 @@ class Config:
         ACCESS,
         "Whether users may have tokens for docker, podman and scripts, and log in with them as $app.",
     )
+    app_specific_token_expiration: Duration | None = setting(
+        "APP_SPECIFIC_TOKEN_EXPIRATION",
+        None,
+        ACCESS,
+        "How long a new app-specific token is good; if not given, until somebody revokes it.",
+    )
+    expired_app_specific_token_gc: Duration | None = setting(
+        "EXPIRED_APP_SPECIFIC_TOKEN_GC",
+        "1d",
+        ACCESS,
+        "How long an expired app-specific token is still shown to its user; null means for ever.",
+    )
     anonymous_access: bool = setting(
         "FEATURE_ANONYMOUS_ACCESS", True, ACCESS, "Whether public repositories can be pulled without logging in."
     )
@@ -220,6 +232,16 @@ class Config:
         "FRESH_LOGIN_TIMEOUT", "10m", ACCESS, "How long after a login dangerous things are done without the password."
     )
 
+    local_oauth_handler: str = setting(
+        "LOCAL_OAUTH_HANDLER", "/oauth/localapp", ACCESS, "The page to which any application may have a token sent."
+    )
+    direct_oauth_clients: tuple[str, ...] = setting(
+        "DIRECT_OAUTH_CLIENTID_WHITELIST",
+        [],
+        ACCESS,
+        "The client ids of applications that may take a user's name and password instead of asking him in a browser.",
+    )
+
     registry_title: str = setting("REGISTRY_TITLE", "Quay", REGISTRY, "What the registry calls itself.")
     registry_state: Literal["normal", "readonly"] = setting(
         "REGISTRY_STATE", "normal", REGISTRY, "readonly refuses every push and deletion; pulls go on."
@@ -242,6 +264,21 @@ class Config:
     sparse_index: bool = setting(
         "FEATURE_SPARSE_INDEX", True, REGISTRY, "Whether an index may be pushed of which not every manifest is here."
     )
+    signing: bool = setting(
+        "FEATURE_SIGNING", False, REGISTRY, "Whether a repository can say that its tags are signed (content trust)."
+    )
+    search_results_per_page: Count = setting(
+        "SEARCH_RESULTS_PER_PAGE", 10, REGISTRY, "How many repositories one page of a search has."
+    )
+    search_max_result_page_count: Count = setting(
+        "SEARCH_MAX_RESULT_PAGE_COUNT", 10, REGISTRY, "How many pages of a search there are at most."
+    )
+    partial_user_autocomplete: bool = setting(
+        "FEATURE_PARTIAL_USER_AUTOCOMPLETE",
+        True,
+        ACCESS,
+        "Whether users are found by the beginning of a name; if false, by the whole name only.",
+    )
     maximum_layer_size: Size = setting("MAXIMUM_LAYER_SIZE", "20G", REGISTRY, "The largest blob that may be pushed.")
     pagination_size: Count = setting(
         "V2_PAGINATION_SIZE", 100, REGISTRY, "How many tags or repositories one page of /v2/ has at most."
@@ -258,6 +295,45 @@ class Config:
     )
     push_temp_tag_expiration: Duration = setting(
         "PUSH_TEMP_TAG_EXPIRATION_SEC", 3600, TAGS, "How long pushed content is safe from collection without a tag."
+    )
+
+    change_tag_expiration: bool = setting(
+        "FEATURE_CHANGE_TAG_EXPIRATION", True, TAGS, "Whether users may say when a tag expires, and for how long "
+        "their deleted tags can be restored."
+    )
+    labeled_expiration_minimum: Duration = setting(
+        "LABELED_EXPIRATION_MINIMUM", "1h", TAGS, "The shortest life that the label quay.expires-after gives a tag."
+    )
+    labeled_expiration_maximum: Duration = setting(
+        "LABELED_EXPIRATION_MAXIMUM", "104w", TAGS, "The longest life that the label quay.expires-after gives a tag."
+    )
+    immutable_tags: bool = setting(
+        "FEATURE_IMMUTABLE_TAGS", True, TAGS, "Whether a tag can be locked, so that it is neither moved nor deleted."
+    )
+    permanently_delete_tags: bool = setting(
+        "PERMANENTLY_DELETE_TAGS", False, TAGS, "Whether users may put a tag beyond restoration before its time is up."
+    )
+    label_key_reserved_prefixes: tuple[str, ...] = setting(
+        "LABEL_KEY_RESERVED_PREFIXES", [], TAGS, "Prefixes of labels that users may not add, besides the next key's."
+    )
+    default_label_key_reserved_prefixes: tuple[str, ...] = setting(
+        "DEFAULT_LABEL_KEY_RESERVED_PREFIXES",
+        [
+            "com.docker.",
+            "io.docker.",
+            "org.dockerproject.",
+            "org.opencontainers.",
+            "io.cncf.",
+            "io.kubernetes.",
+            "io.k8s.",
+            "io.quay",
+            "com.coreos",
+            "com.tectonic",
+            "internal",
+            "quay",
+        ],
+        TAGS,
+        "The prefixes that are always reserved; quay.expires-after may be added all the same.",
     )
 
     garbage_collection: bool = setting(

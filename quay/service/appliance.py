@@ -19,35 +19,24 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from quay.auth.sessions import Sessions
 from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
 from quay.lock import DataInUse, DataLock, DataUnusable
-from quay.model import namespace, time_machine
+from quay.model import apptoken, namespace, removal, session, time_machine
 from quay.oci.errors import RegistryError
 from quay.registry.logbook import forget_old
 from quay.registry.sealing import AuditSealer
-from quay.service.core import Core, core_of
+from quay.service.core import core_of
+from quay.service.front import front_of
 from quay.service.logbook import seal_key
-from quay.service.metrics import CoreMetrics, ExpressMetrics, Metrics, ServerMetrics
+from quay.service.metrics import CoreMetrics, Metrics, ServerMetrics
 from quay.service.outside import AuthoritiesUnusable
 from quay.service.upkeep import Upkeep
 from quay.storage import StorageError
 from quay.watchdog import Watchdog
-from quay.web.api import RestAPI
-from quay.web.api.call import Means as RestMeans
-from quay.web.api.identity import Identifier
 from quay.web.channel import Limits, RegistrySite
-from quay.web.guard import Guard
-from quay.web.health import Checkup, Health
-from quay.web.metrics import MetricsPage
-from quay.web.respond import Addresses
-from quay.web.site import TRANSLATIONS, Front, Parts, starting
-from quay.web.token import LIFETIME_S, ServiceKeys, TokenService
-from quay.web.v2 import DistributionAPI
-from quay.web.v2.call import Means
-from quay.web.v2.express import Express
+from quay.web.site import TRANSLATIONS, starting
 from quay.worker import Budget as Time
 from quay.worker import Worker
 
@@ -55,6 +44,11 @@ log = Logger()
 
 EXPIRE_TAGS_S: Final = 30
 REAP_UPLOADS_S: Final = 3600
+FORGET_TOKENS_S: Final = 3600
+SEAL_S: Final = 30
+FORGET_LOGS_S: Final = 3600
+REMOVE_NAMESPACES_S: Final = 10
+REAP_SESSIONS_S: Final = 3600
 SEAL_S: Final = 30
 FORGET_LOGS_S: Final = 3600
 NOTIFY_S: Final = 5
@@ -176,8 +170,23 @@ class Appliance(Service):
         async def reap_uploads(time: Time) -> None:
             await core.registry.uploads.reap(clock.seconds() - core.policy.upload_s)
 
+        async def remove_namespaces(time: Time) -> None:
+            while await core.database.write(removal.proceed) and not time.spent:
+                pass
+
+        async def reap_sessions(time: Time) -> None:
+            while await core.database.write(session.reap) and not time.spent:
+                pass
+
         async def record_use(time: Time) -> None:
             await core.portal.record_use()
+
+        async def forget_tokens(time: Time) -> None:
+            shown_s = self.config.expired_app_specific_token_gc
+            while shown_s is not None and not time.spent:
+                until_ms = int((clock.seconds() - shown_s) * 1000)
+                if not await core.database.write(apptoken.forget_expired, until_ms, 500):
+                    break
 
         async def forget_logs(time: Time) -> None:
             await forget_old(core.database, time)
@@ -196,7 +205,12 @@ class Appliance(Service):
             ),
             Worker("tag-expiry", expire_tags, clock, period=EXPIRE_TAGS_S, coordinator=core.coordinator),
             Worker("upload-reaper", reap_uploads, clock, period=REAP_UPLOADS_S, coordinator=core.coordinator),
+            Worker(
+                "namespace-removal", remove_namespaces, clock, period=REMOVE_NAMESPACES_S, coordinator=core.coordinator
+            ),
+            Worker("session-reaper", reap_sessions, clock, period=REAP_SESSIONS_S, coordinator=core.coordinator),
             Worker("last-use", record_use, clock, period=60),
+            Worker("token-expiry", forget_tokens, clock, period=FORGET_TOKENS_S, coordinator=core.coordinator),
             Worker(
                 "audit-sealer",
                 AuditSealer(core.database, lambda: seal_key(core), clock).run,
@@ -238,50 +252,6 @@ class Appliance(Service):
         if not await self.core.database.read(namespace.any_superuser):
             lines.append(f"No superuser yet. Make the first user with: {self._first_user()}")
         return lines
-
-
-def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
-    """Everything that a port of the core's serves."""
-    config = core.config
-    service = str(config.hostname) if config.hostname is not None else config.service_key_service
-    addresses = Addresses(config.scheme, config.hostname, config.trusted_proxies)
-    guard = Guard(core.portal, core.keyring, core.registry.access, addresses, service)
-    lifetime_s = min(LIFETIME_S, int(config.jwt_maximum_age))
-    express = Express(core.registry, guard, reactor.seconds)
-    rest = _rest_means(reactor, core, addresses)
-    metrics.show(ExpressMetrics(express))
-    parts = Parts(
-        api=DistributionAPI(Means(reactor, core.registry, guard, core.threads.blobs)),
-        rest=RestAPI(rest, Identifier(core.portal, rest.sessions, addresses), TRANSLATIONS),
-        tokens=TokenService(
-            core.portal, core.keyring, core.registry.access, core.policy, addresses, service, lifetime_s
-        ),
-        keys=ServiceKeys(core.keyring, config.service_key_service),
-        health=Health(Checkup(reactor, core.database, core.stores)),
-        metrics=MetricsPage(metrics.registry, addresses, config.metrics_networks),
-        express=express,
-    )
-    return Front(parts, config.registry_title)
-
-
-def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
-    config = core.config
-    return RestMeans(
-        clock=reactor,
-        config=config,
-        database=core.database,
-        registry=core.registry,
-        portal=core.portal,
-        passwords=core.passwords,
-        sessions=Sessions(
-            core.database, core.portal, core.seals, core.tasks, reactor, lifetime_s=int(config.session_lifetime)
-        ),
-        seals=core.seals,
-        vault=core.vault,
-        tasks=core.tasks,
-        addresses=addresses,
-        notifications=core.notifications,
-    )
 
 
 def _certificate(chain: Path, key: Path) -> ssl.CertificateOptions:

@@ -24,7 +24,20 @@ from werkzeug.routing import BaseConverter, Map, ValidationError
 from quay.config import Config
 from quay.oci.errors import InvalidRequest, NameInvalid, RegistryError
 from quay.oci.reference import RepositoryName
-from quay.web.api import application, bell, discovery, error, errors, notification, repository
+from quay.web.api import (
+    application,
+    apptoken,
+    bell,
+    discovery,
+    error,
+    errors,
+    message,
+    notification,
+    repository,
+    service_key,
+    signin,
+    tag,
+)
 from quay.web.api.call import Call, Means
 from quay.web.api.errors import BadRequest, Forbidden, FreshLoginRequired, NotFound, ReadOnly, UnsupportedMedia
 from quay.web.api.identity import Identifier, Identity, required
@@ -35,11 +48,16 @@ from quay.web.respond import run_handler, send_empty, send_json
 
 NOUNS: Final[tuple[Routes, ...]] = (
     application.routes,
+    apptoken.routes,
     bell.routes,
     discovery.routes,
     error.routes,
+    message.routes,
     notification.routes,
     repository.routes,
+    service_key.routes,
+    signin.routes,
+    tag.routes,
 )
 """Every noun of the API. What is not here is not served."""
 
@@ -108,7 +126,7 @@ class RestAPI(Resource):
 
     def _routed(self, routes: Iterable[Route]) -> IResource:
         app = Klein()
-        app.url_map.converters["repository"] = _RepositoryName
+        app.url_map.converters["repository"] = RepositoryConverter
         for route in routes:
             path = f"/v1{route.path.rstrip('/')}"
             app.route(path, methods=[route.method], endpoint=route.nickname)(self._endpoint(route))
@@ -129,14 +147,22 @@ class RestAPI(Resource):
         request.setHeader("Content-Type", "application/json")
         for name, value in error.headers.items():
             request.setHeader(name, value)
-        body = json.dumps(errors.body(error, self._base(request))).encode()
+        body = json.dumps(errors.body(error, self.base(request))).encode()
         request.setHeader("Content-Length", str(len(body)))
         return body
 
     def _refuse(self, request: RegistryRequest, error: RegistryError) -> None:
-        send_json(request, error.status, errors.body(error, self._base(request)), error.headers)
+        send_json(request, error.status, errors.body(error, self.base(request)), error.headers)
 
-    def _base(self, request: RegistryRequest) -> str:
+    def route(self, nickname: str) -> Route:
+        """The route of this name. Raises `NotFound`."""
+        found = self._by_nickname.get(nickname)
+        if found is None:
+            raise NotFound(f"There is no operation {nickname[:80]!r}.")
+        return found
+
+    def base(self, request: RegistryRequest) -> str:
+        """The URL of this server as the client reaches it, without a slash at the end."""
         try:
             return self._means.addresses.external_url(request)
         except InvalidRequest:  # a Host header that is none: the answer is for whoever sent it
@@ -162,7 +188,7 @@ class RestAPI(Resource):
         async def given() -> Any:
             return {} if body is None else body
 
-        return await self._perform(self._by_nickname[nickname], request, identity, path, query or {}, given)
+        return await self._perform(self.route(nickname), request, identity, path, query or {}, given)
 
     async def _serve(self, route: Route, request: RegistryRequest, path: dict[str, Any]) -> None:
         identity = await self._identifier.identify(request)
@@ -214,7 +240,7 @@ class RestAPI(Resource):
         return found
 
 
-class _RepositoryName(BaseConverter):
+class RepositoryConverter(BaseConverter):
     """`namespace/name`, where the name may have slashes in it."""
 
     part_isolating = False

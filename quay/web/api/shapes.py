@@ -138,19 +138,19 @@ def _is_required(kind: Any, otherwise: bool) -> bool:
 
 
 class Body:
-    """Checks the JSON bodies of one route."""
+    """Checks the JSON bodies of one route, which `schema` describes."""
 
     def __init__(self, shape: Any) -> None:
         self.shape = shape
-        self._schema = schema_of(shape)
-        self._validator = Draft202012Validator(self._schema)
+        self.schema = schema_of(shape)
+        self._validator = Draft202012Validator(self.schema)
 
     def parse(self, value: Any) -> Any:
         """`value`, with those members only that the shape names. Raises `BadRequest`."""
         problem = next(iter(self._validator.iter_errors(value)), None)
         if problem is not None:
             raise BadRequest(sentence(problem))
-        return _only(self._schema, value)
+        return _only(self.schema, value)
 
 
 def _only(schema: Json, value: Any) -> Any:

@@ -8,6 +8,7 @@ comes from outside the box. Source: OWASP Secure Headers Project; CSP Level 3.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import time
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -29,6 +30,44 @@ _POLICY: Final = (
 )
 
 
+def ago(seconds: float | None, now: float | None = None) -> str:
+    """How long ago a time (seconds since the epoch) was, as people say it; an empty text for never."""
+    if seconds is None:
+        return ""
+    passed = max(0, int((time() if now is None else now) - seconds))
+    for unit, length in _UNITS:
+        if passed >= length:
+            count = passed // length
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def byte_count(size: float | None) -> str:
+    """A number of bytes in the unit that leaves one to four digits: `1.5 MiB`."""
+    if size is None:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def short_digest(digest: str) -> str:
+    """As much of a digest as tells it from others at a glance."""
+    algorithm, _, rest = digest.partition(":")
+    return f"{algorithm}:{rest[:12]}"
+
+
+_UNITS: Final = (
+    ("year", 365 * 86400),
+    ("month", 30 * 86400),
+    ("day", 86400),
+    ("hour", 3600),
+    ("minute", 60),
+)
+
+
 class Pages:
     """Renders templates for a registry that is called `title`."""
 
@@ -37,13 +76,14 @@ class Pages:
             loader=PackageLoader("quay.web.pages"), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
         self._environment.globals.update(title=title, version=__version__)
+        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest)
 
-    def send(
+    def compose(
         self, request: RegistryRequest, template: str, *, status: int = 200, forms_to: Iterable[str] = (), **values: Any
-    ) -> None:
+    ) -> bytes:
         """
-        Answer with the page that `template` is with `values`, and be done with the request. Its forms may lead here
-        and, in the end, to the origins in `forms_to`.
+        The page that `template` is with `values`, with the status and headers of the answer set for it. Its forms may
+        lead here and, in the end, to the origins in `forms_to`.
         """
         body = self._environment.get_template(template).render(**values).encode()
         request.setResponseCode(status)
@@ -51,5 +91,9 @@ class Pages:
             request.setHeader(name, value)
         request.setHeader("Content-Security-Policy", " ".join([_POLICY, *forms_to]))
         request.setHeader("Content-Length", str(len(body)))
-        request.write(body)
+        return body
+
+    def send(self, request: RegistryRequest, template: str, **values: Any) -> None:
+        """Answer with the page that `compose` gives, and be done with the request."""
+        request.write(self.compose(request, template, **values))
         request.finish()

@@ -1,0 +1,88 @@
+"""
+What the ports of a server answer: the web, made of the parts of a core.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quay.auth.second_factor import SecondFactors
+from quay.auth.sessions import Sessions
+from quay.service.core import Core
+from quay.service.metrics import ExpressMetrics, Metrics
+from quay.web.api import RestAPI
+from quay.web.api.call import Means as RestMeans
+from quay.web.api.identity import Identifier
+from quay.web.console import Console
+from quay.web.csrf import CsrfToken
+from quay.web.guard import Guard
+from quay.web.health import Checkup, Health
+from quay.web.metrics import MetricsPage
+from quay.web.oauth import OAuth
+from quay.web.pages import Pages
+from quay.web.respond import Addresses
+from quay.web.signin import SignIn
+from quay.web.site import TRANSLATIONS, Front, Parts
+from quay.web.static import StaticFiles
+from quay.web.token import LIFETIME_S, ServiceKeys, TokenService
+from quay.web.v2 import DistributionAPI
+from quay.web.v2.call import Means
+from quay.web.v2.express import Express
+
+
+def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
+    """Everything that a port of the core's serves."""
+    config = core.config
+    service = str(config.hostname) if config.hostname is not None else config.service_key_service
+    addresses = Addresses(config.scheme, config.hostname, config.trusted_proxies)
+    guard = Guard(core.portal, core.keyring, core.registry.access, addresses, service)
+    lifetime_s = min(LIFETIME_S, int(config.jwt_maximum_age))
+    express = Express(core.registry, guard, reactor.seconds)
+    metrics.show(ExpressMetrics(express))
+    means = _rest_means(reactor, core, addresses)
+    identifier = Identifier(core.portal, means.sessions, addresses)
+    rest = RestAPI(means, identifier, TRANSLATIONS)
+    pages = Pages(config.registry_title)
+    parts = Parts(
+        api=DistributionAPI(Means(reactor, core.registry, guard, core.threads.blobs)),
+        tokens=TokenService(
+            core.portal, core.keyring, core.registry.access, core.policy, addresses, service, lifetime_s
+        ),
+        keys=ServiceKeys(core.keyring, config.service_key_service),
+        roots={
+            b"api": rest,
+            b"csrf_token": CsrfToken(identifier, means.sessions),
+            b"health": Health(Checkup(reactor, core.database, core.stores)),
+            b"metrics": MetricsPage(metrics.registry, addresses, config.metrics_networks),
+            b"oauth": OAuth(means, identifier, pages),
+            b"static": StaticFiles("quay.web.pages", "static"),
+        },
+        console=Console(means, rest, identifier, pages, TRANSLATIONS),
+        express=express,
+    )
+    return Front(parts)
+
+
+def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
+    config = core.config
+    sessions = Sessions(
+        core.database, core.portal, core.seals, core.tasks, reactor, lifetime_s=int(config.session_lifetime)
+    )
+    second_factors = SecondFactors(core.database, core.vault, reactor)
+    return RestMeans(
+        clock=reactor,
+        config=config,
+        database=core.database,
+        registry=core.registry,
+        portal=core.portal,
+        passwords=core.passwords,
+        sessions=sessions,
+        second_factors=second_factors,
+        sign_in=SignIn(core.database, core.portal, second_factors, sessions, addresses),
+        seals=core.seals,
+        vault=core.vault,
+        tasks=core.tasks,
+        addresses=addresses,
+        notifications=core.notifications,
+        cpu=core.threads.cpu,
+    )

@@ -1,0 +1,259 @@
+"""
+The web console: pages for people, made on the server, and forms that do what the API does.
+
+A page asks the API as the one who looks at it (`page.py`); a form is a call of the API (`action.py`). So the console
+has no rights of its own, and nothing can be done here that cannot be done by a script. Reading and acting work without
+JavaScript; what scripts add is in `/static/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+from urllib.parse import parse_qs, quote, urlencode
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from werkzeug.exceptions import HTTPException
+
+from quay.auth.seals import SealBroken
+from quay.oci.errors import NameUnknown, RegistryError
+from quay.web.api import RepositoryConverter, RestAPI
+from quay.web.api.call import Means
+from quay.web.api.errors import BadRequest, FreshLoginRequired, InvalidToken
+from quay.web.api.identity import CsrfRefused, Identifier, Identity
+from quay.web.api.route import Route
+from quay.web.console import home
+from quay.web.console.action import Action, Fields
+from quay.web.console.page import Elsewhere, Page, PageTable, SignInFirst, View
+from quay.web.pages import Pages
+from quay.web.request import RegistryRequest, Translations
+from quay.web.respond import run_handler, send_empty
+
+TABLES: Final[tuple[PageTable, ...]] = (home.pages,)
+"""The pages of every part. What is not here is not served."""
+
+SHOWN: Final[Mapping[str, str]] = {}
+"""For the actions whose answer is shown, because it holds a secret that is seen once: the template that shows it."""
+
+FORM_LIMIT: Final = 256 * 1024
+FLASH: Final = b"flash"
+FLASH_S: Final = 60
+
+
+class Console(Resource):
+    """Every address that belongs to nothing else. `translations` are as in `RestAPI`."""
+
+    isLeaf = True
+
+    def __init__(
+        self, means: Means, api: RestAPI, identifier: Identifier, pages: Pages, translations: Translations
+    ) -> None:
+        super().__init__()
+        self._means = means
+        self._api = api
+        self._identifier = identifier
+        self._pages = pages
+        self._translations = translations
+        self._klein = self._routed()
+
+    def render(self, request: RegistryRequest) -> int:
+        """Answer `request`; every answer goes through here."""
+        answer: int = self._klein.render(request)
+        return answer
+
+    def _routed(self) -> IResource:
+        app = Klein()
+        app.url_map.converters["repository"] = RepositoryConverter
+        app.url_map.strict_slashes = False
+        for number, page in enumerate(page for table in TABLES for page in table):
+            app.route(page.path, methods=["GET"], endpoint=f"page {number}")(self._endpoint(page))
+        app.route("/do/<nickname>", methods=["POST"], endpoint="do")(self._begin)
+        app.handle_errors(HTTPException)(cast("Any", self._unrouted))
+        resource: IResource = app.resource()
+        return resource
+
+    def _endpoint(self, page: Page) -> Any:
+        def answer(request: RegistryRequest, **path: Any) -> Deferred[None]:
+            return run_handler(request, self._show(page, request, path), self._translations, self._refuse)
+
+        return answer
+
+    def _begin(self, request: RegistryRequest, nickname: str) -> Deferred[None]:
+        return run_handler(request, self._do(request, nickname), self._translations, self._refuse)
+
+    def _unrouted(self, request: RegistryRequest, failure: Failure) -> bytes:
+        """What Klein sends, and finishes, where it finds no page: to a person a page, to a client its JSON."""
+        if b"text/html" in (request.getHeader(b"Accept") or b""):
+            return self._composed(request, None, "console/problem.html", status=404, **_NO_PAGE)
+        where = request.path.decode("latin-1")[:160]
+        error = NameUnknown(f"There is nothing at {where!r}.", advice="The registry's API is at /v2/.")
+        body = json.dumps(error.body()).encode()
+        request.setResponseCode(error.status)
+        request.setHeader("Content-Type", "application/json")
+        request.setHeader("Content-Length", str(len(body)))
+        return body
+
+    # --- pages
+
+    async def _show(self, page: Page, request: RegistryRequest, path: dict[str, Any]) -> None:
+        identity = await self._identifier.identify(request)
+        view = View(request, identity, self._api, self._means.config, _query(request))
+        try:
+            context = await page.show(view, **path)
+        except SignInFirst:
+            _redirect(request, f"/signin/?{urlencode({'next': _here(request)})}")
+            return
+        except InvalidToken:
+            if view.signed_in:
+                raise
+            _redirect(request, f"/signin/?{urlencode({'next': _here(request)})}")
+            return
+        except Elsewhere as moved:
+            _redirect(request, moved.where)
+            return
+        self._send(request, identity, page.template, **context)
+
+    def _send(self, request: RegistryRequest, identity: Identity | None, template: str, **context: Any) -> None:
+        request.write(self._composed(request, identity, template, **context))
+        request.finish()
+
+    def _composed(
+        self, request: RegistryRequest, identity: Identity | None, template: str, *, status: int = 200, **context: Any
+    ) -> bytes:
+        session = None if identity is None else identity.session
+        return self._pages.compose(
+            request,
+            template,
+            status=status,
+            me=None if identity is None or session is None else identity.principal.name,
+            is_superuser=session is not None and identity is not None and identity.principal.superuser,
+            csrf="" if session is None else self._means.sessions.csrf_token(session),
+            here=_here(request),
+            host=self._api.base(request).partition("://")[2],
+            base=self._api.base(request),
+            flash=self._taken_flash(request),
+            curl=self._curl(request),
+            **context,
+        )
+
+    def _curl(self, request: RegistryRequest) -> Any:
+        """What templates call to show how an action is done without them."""
+
+        def curl(nickname: str, path: Mapping[str, Any], body: Any = None) -> str:
+            return Action(self._api.route(nickname), path, body).command(self._api.base(request))
+
+        return curl
+
+    def _refuse(self, request: RegistryRequest, error: RegistryError) -> None:
+        sentence = f"{error.message} {error.advice}".strip()
+        heading = _HEADINGS.get(error.status, "This did not work")
+        self._send(request, None, "console/problem.html", status=error.status, heading=heading, sentence=sentence)
+
+    # --- actions
+
+    async def _do(self, request: RegistryRequest, nickname: str) -> None:
+        fields = await self._fields(request)
+        identity = await self._identifier.identify(request)
+        route = self._api.route(nickname)
+        self._check_meant(identity, fields)
+        action = Action.of(route, fields)
+        back = local(fields.get("_back", ["/"])[0])
+        try:
+            await self._show_password(request, identity, fields)
+            answer = await self._api.invoke(request, identity, nickname, action.path, body=action.body)
+        except FreshLoginRequired:
+            self._send(request, identity, "console/fresh.html", fields=fields, nickname=nickname, problem="", back=back)
+        except RegistryError as refused:
+            self._flash(request, "wrong", f"{refused.message} {refused.advice}".strip())
+            _redirect(request, back)
+        else:
+            self._done(request, identity, route, fields, answer)
+
+    def _done(self, request: RegistryRequest, identity: Identity, route: Route, fields: Fields, answer: Any) -> None:
+        next_ = local(fields.get("_next", fields.get("_back", ["/"]))[0])
+        if route.nickname in SHOWN:
+            request.setResponseCode(200)
+            self._send(request, identity, SHOWN[route.nickname], answer=answer, next=next_)
+            return
+        if fields.get("_done"):
+            self._flash(request, "done", fields["_done"][0][:300])
+        _redirect(request, next_)
+
+    def _check_meant(self, identity: Identity, fields: Fields) -> None:
+        """Raises `CsrfRefused` unless the form is of this session; of nobody's form, the origin has been looked at."""
+        session = identity.session
+        shown = fields.get("_csrf_token", [""])[0]
+        if session is not None and not self._means.sessions.is_csrf_token(session, shown):
+            raise CsrfRefused("This form is not of your present session: go back, load the page again, and repeat it.")
+
+    async def _show_password(self, request: RegistryRequest, identity: Identity, fields: Fields) -> None:
+        """Where the form asked for the password, because the session was not fresh, make it fresh first."""
+        password = fields.get("_password", [""])[0]
+        if password:
+            await self._api.invoke(request, identity, "verifyUser", {}, body={"password": password})
+
+    async def _fields(self, request: RegistryRequest) -> Fields:
+        origin: str | None = request.getHeader("Origin")
+        if origin not in (None, self._api.base(request)):
+            raise CsrfRefused("This form was sent by another site, and nothing was done.")
+        raw: bytes = await request.body.read(FORM_LIMIT)
+        try:
+            return parse_qs(raw.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
+        except ValueError:
+            raise BadRequest("The form cannot be read.") from None
+
+    # --- what is said once, on the next page
+
+    def _flash(self, request: RegistryRequest, kind: str, text: str) -> None:
+        sealed = self._means.seals.seal("flash", json.dumps([kind, text[:1000]]).encode())
+        request.addCookie(FLASH, sealed, path="/", max_age=str(FLASH_S), httpOnly=True, sameSite="lax")
+
+    def _taken_flash(self, request: RegistryRequest) -> Any:
+        sealed: bytes | None = request.getCookie(FLASH)
+        if not sealed:
+            return None
+        request.addCookie(FLASH, b"", path="/", max_age="0", httpOnly=True, sameSite="lax")
+        try:
+            return json.loads(self._means.seals.open("flash", sealed.decode("latin-1"), FLASH_S))
+        except SealBroken:
+            return None
+
+
+_NO_PAGE: Final = {
+    "heading": "There is nothing here",
+    "sentence": "Nothing is at this address, or nothing that you may see without signing in.",
+}
+_HEADINGS: Final[Mapping[int, str]] = {
+    400: "This cannot be",
+    401: "Sign in first",
+    403: "You may not do this",
+    404: "There is nothing here",
+    429: "Too many attempts",
+    503: "Not now",
+}
+
+
+def local(where: str) -> str:
+    """The address `where`, if it is one of this registry; else its home page. So nobody is sent away from here."""
+    if not where.startswith("/") or where.startswith("//") or "\\" in where or not where.isprintable():
+        return "/"
+    return quote(where, safe="/?&=%:+@,;~#!$'()*[]-._")
+
+
+def _here(request: RegistryRequest) -> str:
+    return local(request.uri.decode("latin-1")) if request.method == b"GET" else "/"
+
+
+def _query(request: RegistryRequest) -> dict[str, str]:
+    try:
+        return {name.decode("utf-8"): values[0].decode("utf-8") for name, values in request.args.items()}
+    except UnicodeDecodeError:
+        raise BadRequest("The address is not UTF-8.") from None
+
+
+def _redirect(request: RegistryRequest, where: str) -> None:
+    send_empty(request, 303, {"Location": where, "Cache-Control": "no-store"})

@@ -1,0 +1,39 @@
+"""The way in: signing in, and the repositories that somebody sees first."""
+
+from __future__ import annotations
+
+from quay.web.console.page import Context, Elsewhere, PageTable, View, only_signed_in
+
+pages = PageTable()
+
+
+@pages.page("/signin", "console/signin.html")
+async def sign_in(view: View) -> Context:
+    """Where one signs in; whoever has done so is sent on."""
+    next_ = view.query.get("next", "/")
+    if view.signed_in:
+        raise Elsewhere("/")
+    return {"next": next_}
+
+
+@pages.page("/", "console/home.html")
+async def home(view: View) -> Context:
+    """One's own repositories, those with a star, and how to push the first one."""
+    if not view.signed_in:
+        return {"own": None, "starred": [], "organizations": []}
+    user = await view.ask("getLoggedInUser")
+    own = await view.ask("listRepos", query={"namespace": user["username"], "last_modified": "true"})
+    starred = await view.ask("listStarredRepos")
+    return {
+        "own": own["repositories"],
+        "starred": starred["repositories"],
+        "organizations": user["organizations"],
+    }
+
+
+@pages.page("/organizations", "console/organizations.html")
+async def organizations(view: View) -> Context:
+    """The organizations that one belongs to."""
+    only_signed_in(view)
+    user = await view.ask("getLoggedInUser")
+    return {"organizations": user["organizations"]}
