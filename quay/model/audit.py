@@ -19,7 +19,7 @@ from quay.database.schema import audit
 from quay.model import activity
 
 _KINDS: Final = """
-create_repo push_repo pull_repo push_repo_failed pull_repo_failed delete_repo repo_verb take_ownership
+create_repo rename_repo push_repo pull_repo push_repo_failed pull_repo_failed delete_repo repo_verb take_ownership
 change_repo_visibility change_repo_trust change_repo_state set_repo_description
 add_repo_permission change_repo_permission delete_repo_permission
 create_prototype_permission modify_prototype_permission delete_prototype_permission
@@ -47,6 +47,7 @@ org_create_quota_limit org_change_quota_limit org_delete_quota_limit
 
 create_application update_application delete_application reset_application_client_secret
 oauth_token_assigned oauth_token_revoked create_oauth_api_token revoke_oauth_api_token
+create_global_message delete_global_message
 service_key_create service_key_approve service_key_delete service_key_modify service_key_extend service_key_rotate
 
 build_dockerfile setup_repo_trigger delete_repo_trigger toggle_repo_trigger start_build_trigger cancel_build

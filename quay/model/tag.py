@@ -5,8 +5,9 @@ The current row of a name has no end; pushing another manifest ends it and begin
 What ended is for `quay.model.time_machine`. A tag whose expiry has passed is gone for every reader at once, though its
 row ends only when `expire_tags` comes by.
 
-An immutable tag is locked: until it is unlocked it names what it names, and neither moves, nor ends, nor expires. What
-would have it otherwise is refused with `TagImmutable`, on whatever way it comes. Pushing the same manifest to it is fine.
+An immutable tag is locked: until it is unlocked it names what it names, and neither moves, nor ends, nor expires.
+What would have it otherwise is refused with `TagImmutable`, on whatever way it comes. The same manifest may be pushed
+to it again.
 
 A hidden tag, `$temp-…`, cannot be pulled or listed: it keeps what was pushed by digest until something names it.
 
@@ -41,7 +42,8 @@ class TagExpires(Exception):
 class TagRow:
     """
     One lifetime of a tag, from `start_ms` to `end_ms` (None: still current) or `expires_ms`, whichever comes first.
-    `reversion`: it began as a restoration. `immutable`: it is locked. `size` is that of the manifest, `layers_size` of what it names, in bytes.
+    `reversion`: it began as a restoration. `immutable`: it is locked. `size` is that of the manifest, `layers_size` of
+    what it names, in bytes.
     """
 
     id: int

@@ -116,7 +116,8 @@ def expired_tag(txn: Transaction, repository_id: int, name: str) -> TagRow | Non
 def restore_tag(txn: Transaction, repository: Repository, name: Tag, digest: Digest) -> TagRow:
     """
     Point the tag again at a manifest that it named before, even if that was deleted; children that were deleted come
-    back with their index. Raises `ManifestUnknown` if the tag never named it, or too long ago, and `NameUnknown`, `TagImmutable`.
+    back with their index. Raises `ManifestUnknown` if the tag never named it, or too long ago, and `NameUnknown`,
+    `TagImmutable`.
     """
     lock(txn, repository.id)
     since = _since(txn, repository.time_machine_s)

@@ -37,6 +37,8 @@ DOCKER_FOREIGN_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.foreign.
 SCHEMA1: Final = "application/vnd.docker.distribution.manifest.v1+json"
 SCHEMA1_SIGNED: Final = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
+
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
 

@@ -28,7 +28,7 @@ from quay.oci import media_types
 from quay.oci.conversion import to_schema1
 from quay.oci.errors import BlobUnknown, InvalidRequest, ManifestUnknown, RegistryError, TagExpired, Unsupported
 from quay.oci.jws import sign
-from quay.oci.labels import expires_after, labels_of
+from quay.oci.labels import EXPIRES_AFTER, labels_of
 from quay.oci.manifest import Manifest, check_address, parse, referrers_index
 from quay.oci.reference import Digest, Tag
 from quay.oci.schema1 import EMPTY_LAYER_DIGEST
@@ -266,7 +266,7 @@ class Manifests:
                     manifest,
                     tag=tag,
                     labels=labels,
-                    expires_after_s=expires_after(labels.get("quay.expires-after", "")),
+                    expires_after_s=self._policy.life(labels.get(EXPIRES_AFTER, "")),
                     temp_tag_s=self._policy.untagged_s,
                     sparse=self._policy.sparse_index,
                 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from quay.oci.labels import expires_after
+
 
 @attrs.frozen(kw_only=True)
 class Policy:
@@ -35,4 +37,12 @@ class Policy:
     """How long an unfinished upload is kept, and a finished blob that no manifest names yet."""
     grace_s: int = 3600
     """How long a repository keeps the blobs of a manifest that was collected: somebody may just have seen them."""
+    shortest_life_s: int = 3600
+    longest_life_s: int = 104 * 7 * 86400
+    """What the label `quay.expires-after` can give a tag."""
     super_users: frozenset[str] = frozenset()
+
+    def life(self, label: str) -> int | None:
+        """For how many seconds a tag lives that names a manifest with this `quay.expires-after`; None: it says none."""
+        seconds = expires_after(label)
+        return None if seconds is None else min(max(seconds, self.shortest_life_s), self.longest_life_s)

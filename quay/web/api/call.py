@@ -11,13 +11,15 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from quay.auth import Portal
+from quay.auth import Portal, scopes
 from quay.auth.passwords import Passwords
 from quay.auth.principal import Principal
 from quay.auth.seals import Seals
+from quay.auth.second_factor import SecondFactors
 from quay.auth.sessions import Sessions
 from quay.config import Config
 from quay.database import Database, Transaction
+from quay.interfaces import IPool
 from quay.model import audit
 from quay.model.namespace import Namespace
 from quay.model.permission import Role
@@ -30,6 +32,7 @@ from quay.web.api.identity import Identity
 from quay.web.api.needs import Found
 from quay.web.request import RegistryRequest
 from quay.web.respond import Addresses
+from quay.web.signin import SignIn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,11 +49,14 @@ class Means:
     portal: Portal
     passwords: Passwords
     sessions: Sessions
+    second_factors: SecondFactors
+    sign_in: SignIn
     seals: Seals
     vault: Seals
     tasks: Tasks
     addresses: Addresses
     notifications: Notifications
+    cpu: IPool
 
 
 @attrs.frozen
@@ -94,6 +100,15 @@ class Call:
         assert self.found.user is not None, "the need of this route finds an account"
         return self.found.user
 
+    def permits(self, scope: str) -> bool:
+        """Whether the caller's credentials may be used for what takes `scope`."""
+        return scopes.permits(self.principal, scope)
+
+    @property
+    def reader_id(self) -> int | None:
+        """Whose repositories the caller's credentials let him see, beside the public ones; None for nobody's."""
+        return self.principal.namespace_id if self.permits("repo:read") else None
+
     @property
     def base(self) -> str:
         """The URL of this server as the client reaches it, without a slash at the end."""
@@ -122,8 +137,11 @@ class Call:
         """
         repository = repository or (self.found.repository if namespace is None else None)
         owner_id = namespace.id if namespace is not None else self._owner(repository)
+        about = namespace or self.found.organization
         if repository is not None:
             details = {"namespace": repository.name.namespace, "repo": repository.name.path} | details
+        elif about is not None and about.kind == "organization":
+            details = {"namespace": about.name} | details
         principal = self.principal
         if principal.kind not in ("user", "anonymous"):
             details = {"auth": principal.kind} | details

@@ -15,8 +15,9 @@ from quay.model.namespace import NamespaceInvalid, NamespaceTaken
 from quay.model.notification import NotificationInvalid
 from quay.model.permission import GrantInvalid
 from quay.model.repository import RepositoryInvalid, RepositoryTaken
+from quay.model.tag import TagExpires
 from quay.model.team import TeamInvalid, TeamTaken
-from quay.oci.errors import RegistryError
+from quay.oci.errors import RegistryError, TagImmutable
 from quay.web.request import Translations
 
 PREFIX: Final = "/api/v1/error/"
@@ -69,10 +70,6 @@ class Conflict(ApiError):
     error_type, status = "conflict", 409
 
 
-class TagImmutable(ApiError):
-    error_type, status = "tag_immutable", 409
-
-
 class Gone(ApiError):
     error_type, status = "gone", 410
 
@@ -122,6 +119,7 @@ DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Title and description of every error type."""
 
+_BY_KIND: Final[Mapping[type[RegistryError], str]] = {TagImmutable: "tag_immutable"}
 _BY_STATUS: Final[Mapping[int, str]] = {
     400: "invalid_request",
     401: "invalid_token",
@@ -151,7 +149,7 @@ class ApiErrorBody(TypedDict):
 
 def body(error: RegistryError, base: str) -> dict[str, Any]:
     """The JSON of `error`; `base` is the URL of the server as the client reaches it."""
-    kind = error.error_type if isinstance(error, ApiError) else _BY_STATUS.get(error.status, "server_error")
+    kind = error.error_type if isinstance(error, ApiError) else _kind_of(error)
     detail = f"{error.message} {error.advice}".strip()
     return {
         "status": error.status,
@@ -161,6 +159,10 @@ def body(error: RegistryError, base: str) -> dict[str, Any]:
         "error_message": detail,
         "error_type": kind,
     } | (error.payload if isinstance(error, ApiError) else {})
+
+
+def _kind_of(error: RegistryError) -> str:
+    return _BY_KIND.get(type(error)) or _BY_STATUS.get(error.status, "server_error")
 
 
 def _bad_request(problem: Exception) -> RegistryError:
@@ -176,6 +178,7 @@ TRANSLATIONS: Final[Translations] = dict.fromkeys(
         NotificationInvalid,
         RepositoryInvalid,
         RepositoryTaken,
+        TagExpires,
         TeamInvalid,
         TeamTaken,
     ),

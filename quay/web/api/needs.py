@@ -16,7 +16,7 @@ import attrs
 from quay.auth import scopes
 from quay.auth.principal import Principal
 from quay.database import Transaction
-from quay.model import namespace, permission
+from quay.model import namespace, permission, team
 from quay.model import repository as repositories
 from quay.model.namespace import Namespace
 from quay.model.permission import Role
@@ -132,6 +132,7 @@ class _Repository:
     role: Role
     writable: bool
     images: bool
+    gone: bool
     takes: frozenset[str] = frozenset({"repository"})
     anonymous: bool = False
 
@@ -143,12 +144,22 @@ class _Repository:
         name: RepositoryName = path["repository"]
         found = repositories.find(txn, name)
         if found is None:
-            raise _missing(txn, principal, name)
+            return self._missing(txn, principal, name)
         role = access.role(txn, principal, found)
         if role is None or role < self.role:
             raise Forbidden(f"{principal.name} may not {_VERBS[self.role]} {name}.")
         self._check_state(found)
         return Found(repository=found, role=role)
+
+    def _missing(self, txn: Transaction, principal: Principal, name: RepositoryName) -> Found:
+        """Only who administers a namespace is told what is not in it."""
+        owner = namespace.find(txn, name.namespace)
+        holds = principal.namespace_id is not None and scopes.permits(principal, self.scope or "")
+        if owner is None or not holds or not permission.administers(txn, owner.id, principal.namespace_id or 0):
+            raise Forbidden(f"{principal.name} may not see {name}, or there is no such repository.")
+        if self.gone:
+            return Found()
+        raise NotFound(f"There is no repository {name}.")
 
     def _check_state(self, found: Repository) -> None:
         if self.images and found.kind != "image":
@@ -161,21 +172,13 @@ class _Repository:
 _VERBS: Final = {Role.READ: "see", Role.WRITE: "change", Role.ADMIN: "administer"}
 
 
-def _missing(txn: Transaction, principal: Principal, name: RepositoryName) -> ApiError:
-    """Only who administers a namespace is told what is not in it."""
-    owner = namespace.find(txn, name.namespace)
-    holds = principal.namespace_id is not None and scopes.permits(principal, "repo:read")
-    if owner is not None and holds and permission.administers(txn, owner.id, principal.namespace_id or 0):
-        return NotFound(f"There is no repository {name}.")
-    return Forbidden(f"{principal.name} may not see {name}, or there is no such repository.")
-
-
-def repository(role: Role, *, writable: bool = False, images: bool = False) -> Need:
+def repository(role: Role, *, writable: bool = False, images: bool = False, gone: bool = False) -> Need:
     """
     This role on the repository that the path calls `repository`. `writable`: not while it is read-only or a mirror;
-    `images`: not on one that holds something else.
+    `images`: not on one that holds something else; `gone`: who administers its namespace may ask, though it is not
+    there.
     """
-    return _Repository(role, writable, images)
+    return _Repository(role, writable, images, gone)
 
 
 @attrs.frozen
@@ -191,11 +194,50 @@ class _Organization:
     def admit(self, txn: Transaction, principal: Principal, access: Access, path: Path) -> Found:
         found = organization_named(txn, path["orgname"])
         if self.level != "anybody":
-            if not (scopes.permits(principal, "org:admin") or scopes.permits(principal, self.scope or "")):
+            if not _holds(principal, self.scope or ""):
                 raise _without(principal, self.scope)
             if not _is(txn, principal, found, self.level):
                 raise Forbidden(f"{principal.name} is no {self.level} of {found.name}.")
         return Found(organization=found)
+
+
+@attrs.frozen
+class _Team:
+    scope: str | None = "org:admin"
+    takes: frozenset[str] = frozenset({"orgname"})
+    anonymous: bool = False
+
+    def admit(self, txn: Transaction, principal: Principal, access: Access, path: Path) -> Found:
+        found, name = organization_named(txn, path["orgname"]), path["teamname"]
+        seen = team.find(txn, found.id, name)
+        superuser = principal.superuser and scopes.permits(principal, "super:user")
+        inside = seen is not None and _holds(principal, "user:read") and _joined(txn, principal, found, seen.id)
+        if not (superuser or inside or is_administrator(txn, principal, found)):
+            raise Forbidden(f"{principal.name} is not in the team {name[:80]} of {found.name}, nor administers it.")
+        return Found(organization=found)
+
+
+a_look_at_a_team: Final[Need] = _Team()
+"""To see the team that the path calls `teamname`: its members may, and whoever administers its organization."""
+
+
+def is_administrator(txn: Transaction, principal: Principal, organization: Namespace) -> bool:
+    """Whether `principal` administers the organization, with credentials that are good for it."""
+    return scopes.permits(principal, "org:admin") and _is(txn, principal, organization, "admin")
+
+
+def is_member(txn: Transaction, principal: Principal, organization: Namespace) -> bool:
+    """Whether `principal` belongs to the organization, with credentials that may tell."""
+    return _holds(principal, "user:read") and _is(txn, principal, organization, "member")
+
+
+def _joined(txn: Transaction, principal: Principal, organization: Namespace, team_id: int) -> bool:
+    return team_id in team.ids_of_member(txn, organization.id, principal.namespace_id or 0)
+
+
+def _holds(principal: Principal, scope: str) -> bool:
+    """Whether the credentials are good for `scope`; those that administer organizations are good for all of theirs."""
+    return scopes.permits(principal, "org:admin") or scopes.permits(principal, scope)
 
 
 def organization_named(txn: Transaction, name: str) -> Namespace:
