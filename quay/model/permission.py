@@ -52,12 +52,15 @@ def role(txn: Transaction, repository: Repository, holder_id: int | None) -> Rol
     has none. Says nothing about who is enabled.
     """
     everybody = Role.READ if repository.public else None
-    if holder_id is None:
-        return everybody
+    return everybody if holder_id is None else max(roles(txn, repository, holder_id), default=everybody)
+
+
+def roles(txn: Transaction, repository: Repository, holder_id: int) -> list[Role]:
+    """The roles that `holder_id` has himself: as the owner, by grants to him and to his teams, as an administrator."""
     if holder_id == repository.namespace_id:
-        return Role.ADMIN
+        return [Role.ADMIN]
     rows = txn.execute(_ROLES, {"repository": repository.id, "owner": repository.namespace_id, "holder": holder_id})
-    return max((Role.parse(name) for name in rows.scalars()), default=everybody)
+    return [Role.parse(name) for name in rows.scalars()]
 
 
 _HOLDER: Final = sa.bindparam("holder", type_=sa.BigInteger)

@@ -186,6 +186,8 @@ def policy_of(config: Config) -> Policy:
         time_machine_s=config.default_tag_expiration,
         untagged_s=config.push_temp_tag_expiration,
         upload_s=config.upload_expiration,
+        shortest_life_s=config.labeled_expiration_minimum,
+        longest_life_s=config.labeled_expiration_maximum,
         super_users=frozenset(config.super_users if config.super_users_allowed else ()),
     )
 

@@ -31,12 +31,19 @@ from quay.web.api import (
     discovery,
     error,
     errors,
+    logs,
     message,
     notification,
+    organization,
+    permission,
+    prototype,
     repository,
+    repotoken,
+    robot,
     service_key,
     signin,
     tag,
+    team,
 )
 from quay.web.api.call import Call, Means
 from quay.web.api.errors import BadRequest, Forbidden, FreshLoginRequired, NotFound, ReadOnly, UnsupportedMedia
@@ -52,17 +59,26 @@ NOUNS: Final[tuple[Routes, ...]] = (
     bell.routes,
     discovery.routes,
     error.routes,
+    logs.routes,
     message.routes,
     notification.routes,
+    organization.routes,
+    permission.routes,
+    prototype.routes,
     repository.routes,
+    repotoken.routes,
+    robot.routes,
     service_key.routes,
     signin.routes,
     tag.routes,
+    team.routes,
 )
 """Every noun of the API. What is not here is not served."""
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of JSON that one request may bring."""
+DEPTH_LIMIT: Final = 64
+"""So deep may objects and arrays be in one another: whoever walks through what was stored has only so much stack."""
 
 _INTEGERS: Final = range(-(2**63), 2**63)
 _HEADERS: Final = {
@@ -310,13 +326,15 @@ def _not_a_number(constant: str) -> float:
 
 def _storable(value: Any) -> Any:
     """`value`, if a database can hold it: JSON can spell more than that. Raises `BadRequest`."""
-    rest = [value]
+    rest = [(value, 0)]
     while rest:
-        member = rest.pop()
+        member, depth = rest.pop()
+        if depth > DEPTH_LIMIT:
+            raise BadRequest(f"The body is nested more than {DEPTH_LIMIT} levels deep.")
         if isinstance(member, dict):
-            rest += [*member, *member.values()]
+            rest += [(part, depth + 1) for pair in member.items() for part in pair]
         elif isinstance(member, list):
-            rest += member
+            rest += [(part, depth + 1) for part in member]
         elif isinstance(member, str):
             if "\0" in member or not _is_unicode(member):
                 raise BadRequest("The body has a NUL or half a character (a lone surrogate) in a text.")
