@@ -32,7 +32,7 @@ from quay.auth.remembered import Remembered, Shared
 from quay.auth.throttle import Throttle
 from quay.database import Change, Database, Transaction
 from quay.interfaces import IIdentityProvider
-from quay.model import credential, namespace
+from quay.model import credential, namespace, second_factor
 from quay.model.credential import Credential
 from quay.model.namespace import Namespace
 from quay.oci.errors import Unauthorized
@@ -50,6 +50,14 @@ class _Admitted:
     principal: Principal
     ended_by: frozenset[Change]
     until: float = float("inf")
+
+
+@attrs.frozen
+class Person:
+    """A user whose password was right; with a `second_factor`, that is not all that it takes to let him in."""
+
+    user: Namespace
+    second_factor: bool
 
 
 class Portal:
@@ -82,6 +90,7 @@ class Portal:
         self._last_access = last_access
         self.trusted: Callable[[], bool] = lambda: True
         self._throttle = throttle or Throttle(clock.seconds)
+        self._sprays = Throttle(clock.seconds, burst=200, per_minute=120, what="failed logins from this address")
         self._key = secrets.token_bytes(32)
         self._admitted: Remembered[bytes, _Admitted] = Remembered(clock.seconds, remembered)
         self._checking: Shared[tuple[bytes, str], _Admitted] = Shared()
@@ -109,6 +118,31 @@ class Portal:
         if admitted is None:
             admitted = await self._checking.run((key, address), lambda: self._check(key, credentials, address))
         return admitted.principal
+
+    async def verify(self, shown: Credentials, address: str) -> Person:
+        """
+        The user who has this name and password. Raises as `authenticate`, also after too many wrong passwords for
+        whichever accounts from this address.
+        """
+        if not self._passwords_allowed:
+            raise Unauthorized(
+                f"{shown.username} cannot log in with a password: this registry takes tokens only.",
+                advice="Make an app-specific token and log in as $app with it, or use a robot account.",
+            )
+        with self._sprays.attempt(address), self._throttle.attempt(_guess(shown, address)):
+            person = await self._person(shown)
+        _check_enabled(person.user.name, person.user.enabled)
+        return person
+
+    async def _person(self, shown: Credentials) -> Person:
+        user_id = await self._people.authenticate(shown.username, shown.secret)
+        found = None if user_id is None else await self._database.read(_person, user_id)
+        if found is None:
+            raise Unauthorized(
+                f"There is no user {shown.username} with this password.",
+                advice="Check both. With robots, use namespace+robot and the robot's token.",
+            )
+        return found
 
     def logged_in(self, user: Namespace) -> Principal:
         """The principal that this user is in a session of his."""
@@ -157,26 +191,15 @@ class Portal:
     # --- one check for each kind of credentials
 
     async def _user(self, shown: Credentials, address: str) -> _Admitted:
-        if not self._passwords_allowed:
+        person = await self.verify(shown, address)
+        found = person.user
+        if person.second_factor:
             raise Unauthorized(
-                f"{shown.username} cannot log in with a password: this registry takes tokens only.",
+                f"{found.name} has a second factor, so the password alone does not do here.",
                 advice="Make an app-specific token and log in as $app with it, or use a robot account.",
             )
-        with self._throttle.attempt(_guess(shown, address)):
-            found = await self._person(shown)
-        _check_enabled(found.name, found.enabled)
         principal = Principal("user", found.name, found.id, superuser=self._is_superuser(found))
         return _Admitted(principal, _changes_of(found))
-
-    async def _person(self, shown: Credentials) -> Namespace:
-        user_id = await self._people.authenticate(shown.username, shown.secret)
-        found = None if user_id is None else await self._database.read(namespace.by_id, user_id)
-        if found is None:
-            raise Unauthorized(
-                f"There is no user {shown.username} with this password.",
-                advice="Check both. With robots, use namespace+robot and the robot's token.",
-            )
-        return found
 
     async def _robot(self, shown: Credentials, address: str) -> _Admitted:
         found = await self._database.read(credential.find, "robot", shown.secret)
@@ -259,6 +282,11 @@ def _changes_of(found: Namespace) -> frozenset[Change]:
 def _check_enabled(name: str, enabled: bool) -> None:
     if not enabled:
         raise Unauthorized(f"{name} is disabled.", advice="Ask a superuser of this registry to enable the account.")
+
+
+def _person(txn: Transaction, user_id: int) -> Person | None:
+    found = namespace.by_id(txn, user_id)
+    return None if found is None else Person(found, second_factor.is_confirmed(txn, user_id))
 
 
 def _touch(txn: Transaction, used: set[int], seen: set[int]) -> None:

@@ -17,16 +17,23 @@ from quay.oci.errors import TooManyRequests, Unauthorized
 class Throttle:
     """
     `burst` failures at once and `per_minute` after that, for each key; at most `limit` keys are remembered, and only
-    while their bucket is not full.
+    while their bucket is not full. `what` is what there were too many of.
     """
 
     def __init__(
-        self, now: Callable[[], float], *, burst: int = 10, per_minute: float = 10, limit: int = 10_000
+        self,
+        now: Callable[[], float],
+        *,
+        burst: int = 10,
+        per_minute: float = 10,
+        limit: int = 10_000,
+        what: str = "failed logins for this account from this address",
     ) -> None:
         self._now = now
         self._burst = burst
         self._rate = per_minute / 60
         self._limit = limit
+        self._what = what
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def check(self, key: Hashable) -> None:
@@ -35,7 +42,7 @@ class Throttle:
         if left < 1:
             seconds = math.ceil((1 - left) / self._rate)
             raise TooManyRequests(
-                f"Too many failed logins for this account from this address; the next try is in {seconds} s.",
+                f"Too many {self._what}; the next try is in {seconds} s.",
                 advice="Check the user name and password, wait, and log in again.",
                 headers={"Retry-After": str(seconds)},
             )

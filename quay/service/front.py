@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quay.auth.second_factor import SecondFactors
 from quay.auth.sessions import Sessions
+from quay.auth.totp import SecondFactors
 from quay.service.core import Core
 from quay.service.metrics import ExpressMetrics, Metrics
 from quay.web.api import RestAPI
@@ -15,6 +15,7 @@ from quay.web.api.call import Means as RestMeans
 from quay.web.api.identity import Identifier
 from quay.web.console import Console
 from quay.web.csrf import CsrfToken
+from quay.web.exported_logs import ExportedLogs
 from quay.web.guard import Guard
 from quay.web.health import Checkup, Health
 from quay.web.metrics import MetricsPage
@@ -52,6 +53,7 @@ def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
         roots={
             b"api": rest,
             b"csrf_token": CsrfToken(identifier, means.sessions),
+            b"exportedlogs": ExportedLogs(core.database, reactor),
             b"health": Health(Checkup(reactor, core.database, core.stores)),
             b"metrics": MetricsPage(metrics.registry, addresses, config.metrics_networks),
             b"oauth": OAuth(means, identifier, pages),
@@ -84,5 +86,6 @@ def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
         tasks=core.tasks,
         addresses=addresses,
         notifications=core.notifications,
+        egress=core.egress,
         cpu=core.threads.cpu,
     )

@@ -15,10 +15,11 @@ from quay.auth import Portal, scopes
 from quay.auth.passwords import Passwords
 from quay.auth.principal import Principal
 from quay.auth.seals import Seals
-from quay.auth.second_factor import SecondFactors
 from quay.auth.sessions import Sessions
+from quay.auth.totp import SecondFactors
 from quay.config import Config
 from quay.database import Database, Transaction
+from quay.egress import Egress
 from quay.interfaces import IPool
 from quay.model import audit
 from quay.model.namespace import Namespace
@@ -56,6 +57,7 @@ class Means:
     tasks: Tasks
     addresses: Addresses
     notifications: Notifications
+    egress: Egress
     cpu: IPool
 
 

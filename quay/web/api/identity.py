@@ -8,8 +8,6 @@ needs the session's CSRF token, because browsers send cookies for whoever asks t
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
 from quay.auth import Portal
@@ -22,8 +20,7 @@ from quay.registry.caller import Caller
 from quay.web.api.errors import ApiError, InvalidToken
 from quay.web.request import RegistryRequest
 from quay.web.respond import Addresses
-
-COOKIE: Final = b"session"
+from quay.web.signin import COOKIE
 
 
 class CsrfRefused(ApiError):
