@@ -110,6 +110,7 @@ class Keyring(Service):
         self._tokens: Remembered[str, Claims] = Remembered(clock.seconds, remembered)
         self._unknown: Remembered[str, bool] = Remembered(clock.seconds, 1024)
         self._looking: Shared[str, PublicKey | None] = Shared()
+        self._mending: Shared[str, None] = Shared()
         self._upkeep = LoopingCall(lambda: Deferred.fromCoroutine(self._keep_up()))
         self._upkeep.clock = clock
         self._ended: Deferred[Any] | None = None
@@ -145,6 +146,8 @@ class Keyring(Service):
         """
         if not audience or not 0 < lifetime <= token.MAX_LIFETIME:
             raise ValueError(f"A token needs an audience and a lifetime of 1 to {token.MAX_LIFETIME} s.")
+        if self._signing is not None and self._signing.kid not in self._keys:  # it has been changed, or revoked
+            await self._mending.run("", self._keep_up)
         key, now = self._signing, int(self._clock.seconds())
         if key is None or key.expires <= now + token.SKEW:
             raise _no_key()

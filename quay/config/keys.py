@@ -211,6 +211,12 @@ class Config:
     anonymous_access: bool = setting(
         "FEATURE_ANONYMOUS_ACCESS", True, ACCESS, "Whether public repositories can be pulled without logging in."
     )
+    aggregated_log_counts: bool = setting(
+        "FEATURE_AGGREGATED_LOG_COUNT_RETRIEVAL", True, ACCESS, "Whether the entries of the audit log can be counted."
+    )
+    log_export: bool = setting(
+        "FEATURE_LOG_EXPORT", True, ACCESS, "Whether a part of the audit log can be exported through the API."
+    )
     super_users: tuple[str, ...] = setting("SUPER_USERS", [], ACCESS, "The users who administer the registry.")
     super_users_allowed: bool = setting(
         "FEATURE_SUPER_USERS", True, ACCESS, "Whether SUPER_USERS have any power; if false, the list is ignored."
@@ -292,6 +298,12 @@ class Config:
         "2w",
         TAGS,
         "How long a deleted or moved tag can be restored, unless the namespace says.",
+    )
+    tag_expiration_options: tuple[Duration, ...] = setting(
+        "TAG_EXPIRATION_OPTIONS",
+        ["0s", "1d", "1w", "2w", "4w"],
+        TAGS,
+        "What a user or an organization can choose instead of DEFAULT_TAG_EXPIRATION.",
     )
     push_temp_tag_expiration: Duration = setting(
         "PUSH_TEMP_TAG_EXPIRATION_SEC", 3600, TAGS, "How long pushed content is safe from collection without a tag."

@@ -58,6 +58,11 @@ def find(txn: Transaction, user_id: int, uuid: str) -> AppToken | None:
     return AppToken(**row._asdict()) if row else None
 
 
+def revoke(txn: Transaction, user_id: int, token: AppToken) -> None:
+    """Make this user's token worthless."""
+    credential.revoke(txn, user_id, token.uuid)
+
+
 def tokens(
     txn: Transaction, user_id: int | None = None, *, expires_by_ms: int | None = None, after: int = 0, limit: int
 ) -> list[AppToken]:

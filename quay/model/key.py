@@ -23,10 +23,6 @@ class KeyInvalid(Exception):
     """A key that must not be published."""
 
 
-class KeyMissing(Exception):
-    """There is no such key."""
-
-
 class KeyTaken(Exception):
     """Another service has published a key under this kid."""
 
@@ -125,17 +121,10 @@ def update(txn: Transaction, kid: str, **changes: Unpack[Changes]) -> ServiceKey
     return _change(txn, kid, **changes) if changes else find(txn, kid)
 
 
-def approve(txn: Transaction, kid: str, *, approval: str, approver: str, notes: str) -> bool:
-    """
-    Let tokens be good that are signed with it; False if they are already, which changes nothing. Raises `KeyMissing`.
-    """
-    found = find(txn, kid)
-    if found is None:
-        raise KeyMissing(f"There is no service key {kid[:128]!r}.")
-    if found.approved_ms is not None:
-        return False
-    _change(txn, kid, approved_ms=txn.now_ms, approval=approval, approver=approver, approval_notes=notes)
-    return True
+def approve(txn: Transaction, kid: str, *, approval: str, approver: str, notes: str) -> ServiceKey | None:
+    """Let tokens be good that are signed with it; None if there is none with this kid, or if they are already."""
+    values = {"approved_ms": txn.now_ms, "approval": approval, "approver": approver, "approval_notes": notes}
+    return _change(txn, kid, table.c.approved_ms.is_(None), **values)
 
 
 def delete(txn: Transaction, kid: str) -> bool:
@@ -147,10 +136,11 @@ def delete(txn: Transaction, kid: str) -> bool:
     return True
 
 
-def _change(txn: Transaction, kid: str, **values: Any) -> ServiceKey | None:
+def _change(txn: Transaction, kid: str, *conditions: sa.ColumnElement[bool], **values: Any) -> ServiceKey | None:
     if not kid.isprintable():
         return None
-    row = txn.execute(sa.update(table).where(table.c.kid == kid).values(**values).returning(*COLUMNS)).first()
+    statement = sa.update(table).where(table.c.kid == kid, *conditions).values(**values)
+    row = txn.execute(statement.returning(*COLUMNS)).first()
     txn.changed("key", kid)
     return ServiceKey(**row._asdict()) if row else None
 
