@@ -12,6 +12,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import attrs
 
@@ -46,7 +47,7 @@ class Action:
         """How to do the same with curl, for the server at `base`; the token is left to the reader's environment."""
         address = self.route.template
         for name, value in self.path.items():
-            address = address.replace(f"{{{name}}}", str(value))
+            address = address.replace(f"{{{name}}}", quote(str(value)))
         parts = ["curl", "-X", self.route.method, "-H", '"Authorization: Bearer $TOKEN"']
         if self.body is not None:
             parts += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(json.dumps(self.body))]

@@ -1,0 +1,114 @@
+"""A form of the console is a call of the API: with the types that the route says, and the same as a command."""
+
+from typing import Literal, NotRequired, TypedDict
+
+import pytest
+
+from quay.oci.reference import RepositoryName
+from quay.web.api import needs
+from quay.web.api.errors import BadRequest, NotFound
+from quay.web.api.route import Routes
+from quay.web.console import local
+from quay.web.console.action import Action
+
+routes = Routes("things", "Things")
+
+
+class Inner(TypedDict):
+    name: str
+    kind: Literal["user", "team"]
+
+
+class Body(TypedDict):
+    title: str
+    count: NotRequired[int]
+    ratio: NotRequired[float]
+    on: NotRequired[bool]
+    until: NotRequired[int | None]
+    words: NotRequired[list[str]]
+    inner: NotRequired[Inner]
+
+
+@routes.put("/repository/<repository:repository>/thing/<thing>", "changeThing", needs.anybody)
+async def change(call, thing: str, body: Body) -> None:
+    """Change it."""
+
+
+(ROUTE,) = routes
+
+
+def form(**fields):
+    return {"path.repository": ["a/b"], "path.thing": ["x y"]} | {
+        name.replace("__", "."): values for name, values in fields.items()
+    }
+
+
+def test_types():
+    """What a form sends as text arrives in the types of the route; what it does not send is not there."""
+    fields = form(
+        field__title=["T"], field__count=["3"], field__ratio=["1.5"], field__until=[""], field__words=["a", "", "b"]
+    )
+    action = Action.of(ROUTE, fields)
+    assert action.path == {"repository": RepositoryName("a", "b"), "thing": "x y"}
+    assert action.body == {"title": "T", "count": 3, "ratio": 1.5, "until": None, "words": ["a", "b"]}
+
+
+def test_nested():
+    """Members of members have dots in their names."""
+    fields = {**form(field__title=["T"]), "field.inner.name": ["n"], "field.inner.kind": ["team"]}
+    assert Action.of(ROUTE, fields).body["inner"] == {"name": "n", "kind": "team"}
+
+
+@pytest.mark.parametrize(("values", "on"), [(["0"], False), (["0", "1"], True), ([""], False), (["on"], True)])
+def test_a_checkbox(values, on):
+    """A box that is not checked sends nothing, so a hidden field before it says that it was there."""
+    assert Action.of(ROUTE, form(field__on=values)).body == {"on": on}
+
+
+def test_only_what_the_route_names():
+    """Fields that the route does not know are not in the body."""
+    assert Action.of(ROUTE, form(field__title=["T"], field__superuser=["1"])).body == {"title": "T"}
+
+
+def test_not_a_number():
+    """A text where a number must stand is refused, by the name of the field."""
+    with pytest.raises(BadRequest, match="'count' must be a number"):
+        Action.of(ROUTE, form(field__count=["many"]))
+
+
+@pytest.mark.parametrize("name", ["", "a", "A/b", "a/../b", "a/b\0"])
+def test_not_a_repository(name):
+    """What is no name of a repository is not there."""
+    fields = form() | {"path.repository": [name]}
+    if name == "a":  # the library's
+        assert Action.of(ROUTE, fields).path["repository"] == RepositoryName("library", "a")
+        return
+    with pytest.raises(NotFound):
+        Action.of(ROUTE, fields)
+
+
+def test_as_a_command():
+    """The same call for curl, with everything quoted that a shell would take for something else."""
+    command = Action.of(ROUTE, form(field__title=["it's $(x)"])).command("https://r.example")
+    assert command == (
+        """curl -X PUT -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' """
+        """-d '{"title": "it'"'"'s $(x)"}' https://r.example/api/v1/repository/a/b/thing/x%20y"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "there"),
+    [
+        ("/a?b=c", "/a?b=c"),
+        ("", "/"),
+        ("a", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/a\r\nSet-Cookie: x", "/"),
+        ("/ü", "/%C3%BC"),
+    ],
+)
+def test_local(where, there):
+    """Nobody is sent away from this registry by an address in a form."""
+    assert local(where) == there
