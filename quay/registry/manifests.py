@@ -11,6 +11,7 @@ referrers"; Docker Image Manifest V2, Schema 1 and 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -27,6 +28,7 @@ from quay.model.repository import Repository
 from quay.oci import media_types
 from quay.oci.conversion import to_schema1
 from quay.oci.errors import BlobUnknown, InvalidRequest, ManifestUnknown, RegistryError, TagExpired, Unsupported
+from quay.oci.history import Layer, layers_of
 from quay.oci.jws import sign
 from quay.oci.labels import EXPIRES_AFTER, labels_of
 from quay.oci.manifest import Manifest, check_address, parse, referrers_index
@@ -198,6 +200,19 @@ class Manifests:
         """Tell whoever listens that a manifest was pulled."""
         tag = reference if isinstance(reference, Tag) else None
         self._bus.publish(Pulled.by(caller, repository, tag=tag, digest=digest))
+
+    async def layers(self, repository: Repository, manifest: Manifest) -> list[Layer]:
+        """The layers of an image with what its config says of them, if that can be read."""
+        config: bytes | None = b""
+        named = manifest.config
+        if named is not None and named.media_type in IMAGE_CONFIGS and named.size <= CONFIG_LIMIT:
+            with suppress(RegistryError):  # there may be none, or none now: the layers are there all the same
+                config = await self._blobs.read(repository, named.digest, CONFIG_LIMIT)
+        return await self._cpu.run(layers_of, manifest, config or b"")
+
+    async def parsed(self, stored: StoredManifest) -> Manifest:
+        """What a stored manifest says."""
+        return await self._parsed(stored.content, stored.media_type, stored.digest)
 
     # --- push
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final, TypedDict
 
 from quay.model.credential import CredentialInvalid
+from quay.model.label import LabelInvalid
 from quay.model.namespace import NamespaceInvalid, NamespaceTaken
 from quay.model.notification import NotificationInvalid
 from quay.model.permission import GrantInvalid
@@ -173,6 +174,7 @@ TRANSLATIONS: Final[Translations] = dict.fromkeys(
     (
         CredentialInvalid,
         GrantInvalid,
+        LabelInvalid,
         NamespaceInvalid,
         NamespaceTaken,
         NotificationInvalid,

@@ -151,7 +151,7 @@ def _move(txn: Transaction, call: Call, name: Tag, body: TagChange) -> None:
     if body["manifest_digest"] is None:
         return
     lock(txn, repository.id)
-    target = content.manifest(txn, repository.id, _digest(body["manifest_digest"]))
+    target = content.manifest(txn, repository.id, digest_of(body["manifest_digest"]))
     if target is None:
         raise NotFound(f"{repository.name} has no manifest {body['manifest_digest']}.")
     before = tags.retarget(txn, repository.id, name, target.id)
@@ -205,7 +205,7 @@ def _parsed(tag: str) -> Tag:
         raise BadRequest(f"{fault.message} {fault.advice}") from None
 
 
-def _digest(text: str) -> Digest:
+def digest_of(text: str) -> Digest:
     """Raises `NotFound` for what can be the digest of nothing."""
     try:
         return Digest.parse(text)
@@ -244,7 +244,7 @@ class Restored(TypedDict):
 @routes.post(f"{_ONE}/restore", "restoreTag", _CHANGES)
 async def restore(call: Call, tag: str, body: RestoreTag) -> Restored:
     """Restore a repository tag back to a previous manifest in the repository."""
-    name, digest = _parsed(tag), _digest(body["manifest_digest"])
+    name, digest = _parsed(tag), digest_of(body["manifest_digest"])
 
     def work(txn: Transaction) -> None:
         restored = time_machine.restore_tag(txn, call.repository, name, digest)
@@ -265,7 +265,7 @@ class ExpireTag(TypedDict):
 @routes.post(f"{_ONE}/expire", "removeTagFromTimemachine", _CHANGES, when=lambda config: config.permanently_delete_tags)
 async def forget(call: Call, tag: str, body: ExpireTag) -> Literal[""]:
     """Remove a tag, or what it was, from the time machine: it cannot be restored, and its space is free at once."""
-    name, digest = _parsed(tag), _digest(body["manifest_digest"])
+    name, digest = _parsed(tag), digest_of(body["manifest_digest"])
     how = {"alive": body.get("is_alive", False), "children": body.get("include_submanifests", False)}
 
     def work(txn: Transaction) -> None:
