@@ -8,14 +8,14 @@ a next one: the end is where `next` is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
-from quay.database.schema import audit, namespace
+from quay.database.schema import audit, namespace, repository
 from quay.model.activity import DAY_MS
 from quay.model.audit import Entry
 
@@ -73,11 +73,12 @@ class Page:
 
 
 @attrs.frozen
-class Who:
-    """Somebody in the log, as he is called now; `kind` is user, robot or organization."""
+class Owner:
+    """A namespace as it is called now, since when there is it, and its kind: user, robot or organization."""
 
     name: str
     kind: str
+    since_ms: int
 
 
 @attrs.frozen
@@ -106,12 +107,28 @@ def count(txn: Transaction, selection: Selection, *, past: Position | None = Non
     return Counts({(row.kind, row.day): row.many for row in txn.execute(reading.counts(last))}, last)
 
 
-def who(txn: Transaction, entries: Iterable[Recorded]) -> dict[int, Who]:
-    """Those users, robots and organizations which the entries name and which are still there, by their numbers."""
-    named = (number for one in entries for number in (one.entry.namespace_id, one.entry.performer_id))
-    ids = sorted({number for number in named if number is not None})
-    query = sa.select(namespace.c.id, namespace.c.name, namespace.c.kind).where(namespace.c.id.in_(ids))
-    return {row.id: Who(row.name, row.kind) for row in txn.execute(query)}
+def owners(txn: Transaction, entries: Sequence[Recorded]) -> dict[int, Owner]:
+    """The namespaces in which entries were made, by the numbers of the entries; those that are gone have none."""
+    ids = sorted({one.entry.namespace_id for one in entries if one.entry.namespace_id is not None})
+    columns = (namespace.c.id, namespace.c.name, namespace.c.kind, namespace.c.created_ms)
+    rows = txn.execute(sa.select(*columns).where(namespace.c.id.in_(ids)))
+    found = {row.id: Owner(row.name, row.kind, row.created_ms) for row in rows}
+    placed = ((one, found.get(one.entry.namespace_id)) for one in entries if one.entry.namespace_id is not None)
+    return {one.id: owner for one, owner in placed if owner is not None and owner.since_ms <= one.performed_ms}
+
+
+def owned(txn: Transaction, selection: Selection) -> Selection:
+    """
+    The selection without what was done before its namespace and its repository were made: it was done to others, whose
+    numbers they have got. SQLite gives the number of the last row again when that row is gone.
+    """
+    made = (
+        sa.select(table.c.created_ms).where(table.c.id == number)
+        for table, number in ((namespace, selection.namespace_id), (repository, selection.repository_id))
+        if number is not None
+    )
+    times = [txn.execute(query).scalar() or 0 for query in made]
+    return attrs.evolve(selection, start_ms=max([selection.start_ms, *times]))
 
 
 # --- one range of one index ---------------------------------------------------------------------------------------

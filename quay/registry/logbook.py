@@ -20,7 +20,7 @@ import attrs
 
 from quay.database import Database, Transaction
 from quay.model import activity, log_export, logs
-from quay.model.logs import Position, Recorded, Selection, Who
+from quay.model.logs import Owner, Position, Recorded, Selection
 from quay.registry.garbage import Time
 
 Format = Literal["jsonl", "csv"]
@@ -35,10 +35,10 @@ _FORMULA: Final = ("=", "+", "-", "@")
 
 @attrs.frozen
 class Chapter:
-    """Some entries, in the order of time, and those whom they name."""
+    """Some entries, in the order of time, and the namespaces in which they were made, by their numbers."""
 
     entries: Sequence[Recorded]
-    who: Mapping[int, Who]
+    owners: Mapping[int, Owner]
 
 
 async def chapters(database: Database, selection: Selection) -> AsyncIterator[Chapter]:
@@ -53,7 +53,7 @@ async def chapters(database: Database, selection: Selection) -> AsyncIterator[Ch
 
 def _chapter(txn: Transaction, selection: Selection, past: Position | None) -> tuple[Chapter, Position | None]:
     page = logs.page(txn, selection, past=past, limit=PAGE, oldest_first=True)
-    return Chapter(page.entries, logs.who(txn, page.entries)), page.next
+    return Chapter(page.entries, logs.owners(txn, page.entries)), page.next
 
 
 def heading(form: Format) -> str:
@@ -63,13 +63,12 @@ def heading(form: Format) -> str:
 
 def lines(chapter: Chapter, form: Format) -> str:
     """The entries of the chapter, each on a line of its own."""
-    rows = (_row(one, chapter.who) for one in chapter.entries)
+    rows = (_row(one, chapter.owners.get(one.id)) for one in chapter.entries)
     return _csv(rows) if form == "csv" else "".join(_json(row) + "\n" for row in rows)
 
 
-def _row(one: Recorded, who: Mapping[int, Who]) -> dict[str, Any]:
+def _row(one: Recorded, owner: Owner | None) -> dict[str, Any]:
     entry = one.entry
-    owner = None if entry.namespace_id is None else who.get(entry.namespace_id)
     return {
         "id": one.id,
         "datetime": datetime.fromtimestamp(one.performed_ms / 1000, UTC).isoformat(timespec="milliseconds"),

@@ -43,7 +43,7 @@ def test_standalone_is_told() -> None:
         "FEATURE_CHANGE_TAG_EXPIRATION, TAG_EXPIRATION_OPTIONS: not implemented yet (the choice of tag expiration by "
         "namespaces), so they have no effect.",
         "ACTION_LOG_ARCHIVE_LOCATION, ACTION_LOG_ARCHIVE_PATH, ACTION_LOG_ROTATION_THRESHOLD: not implemented yet "
-        "(audit log export and rotation), so they have no effect.",
+        "(rotation and shipping of the audit log), so they have no effect.",
         "FEATURE_USERNAME_CONFIRMATION: not implemented yet (logging in through another service), so it has no effect.",
         "TEAM_RESYNC_STALE_TIME: not implemented yet (team synchronization), so it has no effect.",
         "FEATURE_USER_CREATION, FEATURE_USER_INITIALIZE, USER_RECOVERY_TOKEN_LIFETIME: not implemented yet (signing "

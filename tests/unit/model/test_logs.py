@@ -11,7 +11,8 @@ import pytest
 from quay.database import Transaction
 from quay.model import logs
 from quay.model.audit import Entry, append
-from quay.model.logs import Position, Recorded, Selection, count, page
+from quay.model.logs import Owner, Position, Recorded, Selection, count, owned, owners, page
+from tests.unit.model.conftest import MakeRepository, MakeUser
 from tests.unit.model.pushing import assert_constant_cost, plans
 
 MINUTE = 60_000
@@ -182,3 +183,32 @@ def test_range_is_searched(transaction: Transaction) -> None:
     plan = plans(transaction, lambda: page(transaction, selection, limit=5))
     searched = "performed_ms>? AND performed_ms<?" if transaction.dialect == "sqlite" else "Index Cond"
     assert searched in plan, plan
+
+
+def test_owners(transaction: Transaction, user: MakeUser) -> None:
+    """An entry is told with the namespace it was made in, as that is called now; one that came later is not meant."""
+    devtable = user("devtable")
+    when = transaction.now_ms
+    for of, performed_ms in ((devtable.id, when), (devtable.id, when - 1), (987654, when), (None, when)):
+        append(transaction, [Entry(kind="pull_repo", namespace_id=of, performed_ms=performed_ms)])
+    entries = page(transaction, Selection(), limit=10, oldest_first=True).entries
+    [(number, owner)] = owners(transaction, entries).items()
+    assert owner == Owner("devtable", "user", when)
+    assert [one.entry.namespace_id for one in entries if one.id == number] == [devtable.id]
+
+
+def test_owned(transaction: Transaction, user: MakeUser, make_repository: MakeRepository) -> None:
+    """A namespace or repository has nothing from before it was made, when its number may have been another's."""
+    devtable = user("devtable")
+    transaction.now_ms += 1000
+    simple = make_repository("devtable/simple")
+    since = transaction.now_ms
+    assert owned(transaction, Selection(namespace_id=devtable.id)) == Selection(
+        namespace_id=devtable.id, start_ms=since - 1000
+    )
+    of_both = Selection(namespace_id=devtable.id, repository_id=simple.id, end_ms=since + 9)
+    assert owned(transaction, of_both).start_ms == since
+    later = Selection(repository_id=simple.id, start_ms=since + 5)
+    assert owned(transaction, later) == later
+    assert owned(transaction, Selection()) == Selection()
+    assert owned(transaction, Selection(namespace_id=987654)) == Selection(namespace_id=987654)

@@ -7,7 +7,7 @@ import io
 import json
 
 from quay.model.audit import Entry
-from quay.model.logs import Recorded, Who
+from quay.model.logs import Owner, Recorded
 from quay.registry.logbook import Chapter, heading, lines
 
 HOSTILE = '\r\n\x1b[2J\x9b31m\u2028\u202e\x00,"é'
@@ -20,7 +20,7 @@ ENTRY = Entry(
     ip="::1",
     details={"repo": "simple", "tag": HOSTILE, HOSTILE: [HOSTILE]},
 )
-CHAPTER = Chapter([Recorded(5, 1_700_000_000_123, ENTRY)], {3: Who("buynlarge", "organization")})
+CHAPTER = Chapter([Recorded(5, 1_700_000_000_123, ENTRY)], {5: Owner("buynlarge", "organization", 0)})
 
 
 def test_json_lines() -> None:
