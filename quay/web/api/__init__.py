@@ -41,10 +41,16 @@ from quay.web.api import (
     repository,
     repotoken,
     robot,
+    second_factor,
     service_key,
+    session,
     signin,
+    signup,
+    star,
+    superuser,
     tag,
     team,
+    user,
 )
 from quay.web.api.call import Call, Means
 from quay.web.api.errors import BadRequest, Forbidden, FreshLoginRequired, NotFound, ReadOnly, UnsupportedMedia
@@ -70,10 +76,16 @@ NOUNS: Final[tuple[Routes, ...]] = (
     repository.routes,
     repotoken.routes,
     robot.routes,
+    second_factor.routes,
     service_key.routes,
+    session.routes,
     signin.routes,
+    signup.routes,
+    star.routes,
+    superuser.routes,
     tag.routes,
     team.routes,
+    user.routes,
 )
 """Every noun of the API. What is not here is not served."""
 
