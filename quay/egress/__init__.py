@@ -35,6 +35,11 @@ TIMEOUT_S: Final = 10.0
 LIMIT: Final = 64 * 1024
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes that may come besides a body: the head, and what TLS and chunks add."""
+DRAIN: Final = 16 * 1024
+DRAIN_S: Final = 1.0
+"""How much of a body that nobody reads is waited for, and for how long."""
+HANG_UP_S: Final = 1.0
+"""How long a connection may take to close after the end of an answer."""
 AT_ONCE: Final = 16
 USER_AGENT: Final = f"quay-on-one-reactor/{__version__}"
 
@@ -99,8 +104,8 @@ class Egress:
     ) -> Answer:
         """
         The answer to one request, within `timeout_s` seconds from when its turn has come. Of the body, `limit` bytes
-        are read; with 0, it is not waited for. Redirects are followed `redirects` times at most, and only those of GET
-        and HEAD; otherwise they are the answer. Raises `EgressRefused`, `EgressFailed`.
+        are read; with 0, none is given, and it is hardly waited for. Redirects are followed `redirects` times at most,
+        and only those of GET and HEAD; otherwise they are the answer. Raises `EgressRefused`, `EgressFailed`.
         """
         fields = {"User-Agent": USER_AGENT} | dict(headers or {})
         _check_headers(fields)
@@ -135,14 +140,17 @@ class Egress:
         target = asked.target
         addresses = self._policy.choose(target.host, await self._addresses(target))
         line = Line(self._reactor, target, addresses, self._policy, self.trust, asked.limit + HEAD_LIMIT)
+        ended = False
         try:
-            return await self._talk(asked, line)
+            answer = await self._talk(asked, line)
+            ended = answer.complete
+            return answer
         except EgressError:
             raise
         except Exception as error:
             raise _translated(error, target.host) from None  # what lies below may quote the URL
         finally:
-            line.hang_up()
+            line.hang_up(HANG_UP_S if ended else 0)
 
     async def _talk(self, asked: _Request, line: Line) -> Answer:
         agent = PlainAgent(Agent.usingEndpointFactory(self._reactor, line))
@@ -156,12 +164,15 @@ class Egress:
             unbuffered=True,
             reactor=self._reactor,
         )
-        body, complete = b"", True
-        if asked.limit:
-            collector = Collector(asked.limit)
-            response.deliverBody(collector)
-            body, complete = await collector.done
+        collector = Collector(asked.limit or DRAIN)
+        response.deliverBody(collector)
+        body, complete = await (collector.done if asked.limit else self._drained(collector))
         return Answer(response.code, _fields(response.headers), body, complete)
+
+    def _drained(self, collector: Collector) -> Deferred[tuple[bytes, bool]]:
+        """Let a body end that nobody reads, within reason, because a cut connection fills the log of the other side."""
+        done = collector.done.addTimeout(DRAIN_S, self._reactor)
+        return done.addCallbacks(lambda drained: (b"", drained[1]), lambda _: (b"", False))
 
     async def _addresses(self, target: Target) -> list[Address]:
         if target.literal is not None:

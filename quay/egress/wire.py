@@ -11,7 +11,7 @@ from twisted.internet import ssl
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IConsumer, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -30,6 +30,8 @@ class Meter(ProtocolWrapper):
 
     limit = 0
     received = 0
+    lost = False
+    patience: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
@@ -42,6 +44,12 @@ class Meter(ProtocolWrapper):
         """End it, without waiting for the other side to agree."""
         transport: Any = self.transport
         transport.abortConnection()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self.lost = True
+        if self.patience is not None and self.patience.active():
+            self.patience.cancel()
+        super().connectionLost(reason)
 
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
@@ -68,10 +76,18 @@ class Line:
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
-    def hang_up(self) -> None:
-        """Cut what is connected, however far the request has come."""
+    def hang_up(self, patience_s: float) -> None:
+        """
+        Cut what is connected, however far the request has come: now, or if it has not closed by itself in so many
+        seconds.
+        """
         for meter in self._meters:
-            meter.cut()
+            if meter.lost:
+                continue
+            if patience_s:
+                meter.patience = self._reactor.callLater(patience_s, meter.cut)
+            else:
+                meter.cut()
 
     async def _connect(self, factory: IProtocolFactory) -> Any:
         problem: Exception = EgressFailed(f"{self._target.host} has no address.")

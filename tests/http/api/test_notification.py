@@ -8,9 +8,13 @@ from collections import deque
 
 import attrs
 import pytest
+import sqlalchemy as sa
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from quay.database.schema import delivery, work
+from quay.database.schema import notification as table
 from quay.notifications.methods import Webhook
+from quay.notifications.postman import enqueue
 from quay.testdata.images import image
 from quay.worker import Budget
 from tests.http.api.client import Client, audited
@@ -361,6 +365,89 @@ class TestDelivery:
             application.clock.advance(days * 86400)
             done(application.core.notifications.forget(Budget(application.clock, 60)))
             assert len(application.read(lambda txn: txn.execute(delivery.select()).all())) == left
+
+
+class Slow:
+    """A method that is still telling when the test looks."""
+
+    signs = False
+
+    def __init__(self):
+        self.telling = []
+
+    def check(self, repository_id, config):
+        return succeed({})
+
+    def deliver(self, notice, config, secret):
+        self.telling.append(Deferred())
+        return self.telling[-1]
+
+
+class TestAtOnce:
+    @pytest.fixture
+    def slow(self, application, client):
+        made = application.core.notifications._methods["slow"] = Slow()
+        create(client, method="slow", config={})
+
+        def queue_ten(txn):
+            (target_id,) = txn.execute(sa.select(table.c.id)).scalars()
+            for number in range(10):
+                enqueue(txn, target_id, {"updated_tags": [str(number)]})
+
+        application.write(queue_ten)
+        return made
+
+    def test_lanes(self, application, client, slow):
+        """Several are told at once, and one that is slow holds up no other."""
+        working = Deferred.fromCoroutine(application.core.notifications.deliver(Budget(application.clock, 60)))
+        assert len(slow.telling) == 4
+        for _ in range(6):
+            slow.telling[-1].callback("Told.")
+        assert len(slow.telling) == 10
+        for each in (*slow.telling[:3], slow.telling[-1]):
+            each.callback("Told.")
+        done(working)
+        assert application.read(lambda txn: txn.execute(work.select()).all()) == []
+
+    def test_budget(self, application, client, slow):
+        """When its time is over, it ends what it has begun and begins nothing more."""
+        budget = Budget(application.clock, 60)
+        working = Deferred.fromCoroutine(application.core.notifications.deliver(budget))
+        budget.end()
+        for each in list(slow.telling):
+            each.callback("Told.")
+        done(working)
+        assert len(slow.telling) == 4
+
+    def test_interrupted(self, application, client, slow):
+        """What is interrupted by a stop counts as no attempt, and is there at once after the start."""
+        working = Deferred.fromCoroutine(application.core.notifications.deliver(Budget(application.clock, 60)))
+        working.cancel()
+        with pytest.raises(CancelledError):
+            done(working)
+        rows = application.read(lambda txn: txn.execute(work.select()).all())
+        assert [(row.attempts_left, row.claim) for row in rows] == [(3, None)] * 10
+        assert all(row.available_ms <= application.clock.seconds() * 1000 for row in rows)
+        assert application.read(lambda txn: txn.execute(delivery.select()).all()) == []
+
+    def test_crash(self, application, client, slow):
+        """What a server had begun when it died is told by the next one, a minute later."""
+        working = Deferred.fromCoroutine(application.core.notifications.deliver(Budget(application.clock, 60)))
+        working.addErrback(lambda _: None)
+        for _ in range(6):
+            slow.telling[-1].callback("Told.")
+        application.core.notifications._methods["slow"] = other = Slow()
+        for seconds, count in ((59, 0), (1, 4)):
+            application.clock.advance(seconds)
+            again = Deferred.fromCoroutine(application.core.notifications.deliver(Budget(application.clock, 60)))
+            assert len(other.telling) == count
+        for each in other.telling:
+            each.callback("Told.")
+        done(again)
+        assert application.read(lambda txn: txn.execute(work.select()).all()) == []
+        attempts = application.read(lambda txn: txn.execute(sa.select(delivery.c.attempt)).scalars().all())
+        assert sorted(attempts) == [1] * 6 + [2] * 4
+        working.cancel()
 
 
 def test_real_methods(application):

@@ -11,14 +11,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from twisted.internet import reactor, ssl
+from twisted.internet import reactor as running
+from twisted.internet import ssl
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from quay.egress import AT_ONCE, Answer, Egress, EgressFailed, EgressRefused, Policy
 
+reactor: Any = running
 LOOPBACK = Policy(networks=(ipaddress.ip_network("127.0.0.1/32"),))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nok"
 
@@ -51,7 +55,9 @@ class Peer(Protocol):
 
     def __init__(self, answer: Callable[[Peer], object]) -> None:
         self.answer = answer
+        self.transport: Any = None
         self.received = b""
+        self.clean = False
         self.lost: Deferred[None] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
@@ -62,7 +68,8 @@ class Peer(Protocol):
             if isinstance(answered, bytes):
                 self.transport.write(answered)
 
-    def connectionLost(self, reason: object = None) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.clean = reason.check(ConnectionDone) is not None
         self.lost.callback(None)
 
 
@@ -111,9 +118,9 @@ class EgressCase(TestCase):
 
     def listen(self, context: Any = None) -> int:
         listening = (
-            reactor.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+            reactor.listenTCP(0, self.factory, interface="127.0.0.1")
             if context is None
-            else reactor.listenSSL(0, self.factory, context, interface="127.0.0.1")  # type: ignore[attr-defined]
+            else reactor.listenSSL(0, self.factory, context, interface="127.0.0.1")
         )
         self.addCleanup(listening.stopListening)
         port: int = listening.getHost().port
@@ -298,6 +305,18 @@ class HostileTests(EgressCase):
         assert (await self.egress.request("POST", self.url(), body=b"x", limit=0)).status == 200
         await self.gone()
 
+    async def test_polite(self) -> None:
+        """A short body that nobody reads is let end, so that the other side sees no connection cut."""
+
+        def ends(peer: Peer) -> bytes:
+            reactor.callLater(0.05, peer.transport.write, b"ok")
+            return OK.removesuffix(b"ok")
+
+        self.answer = ends
+        assert (await self.egress.request("POST", self.url(), body=b"x", limit=0)).body == b""
+        await self.gone()
+        assert self.peers[0].clean
+
     async def test_closes_early(self) -> None:
         """A body that ends before its length is a failure; one without a length ends with its connection."""
         for head, whole in ((b"Content-Length: 10\r\n", False), (b"", True)):
@@ -345,6 +364,20 @@ class HostileTests(EgressCase):
         assert "did not answer" in said
         asking = self.client(resolver=Silence()).request("GET", self.url(), timeout_s=0.1)
         assert "did not answer" in await self.assert_fails(EgressFailed, asking)
+
+    async def test_does_not_take(self) -> None:
+        """A receiver that answers before it has taken what it is sent does not keep the connection open."""
+
+        def early(peer: Peer) -> bytes:
+            peer.transport.pauseProducing()
+            return OK.replace(b"Connection: close\r\n", b"")
+
+        self.answer = early
+        assert (await self.egress.request("POST", self.url(), body=b"x" * 50_000_000)).status == 200
+        (peer,) = self.peers
+        reactor.callLater(1.5, peer.transport.resumeProducing)
+        await self.gone()
+        assert not peer.clean
 
     async def test_cancelled(self) -> None:
         """Whoever does not want to wait any more gets no answer, and no connection stays."""
