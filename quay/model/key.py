@@ -81,8 +81,7 @@ def publish(
     said = {"name": name, "metadata": dict(metadata or {})}
     approval = {"approved_ms": txn.now_ms, "approval": AUTOMATIC} if approved else {}
     statement = upsert(txn.dialect, table, "kid", update=("expires_ms",)).values(**row, **said, **approval)
-    statement = statement.returning(*COLUMNS)
-    made = ServiceKey(**txn.execute(statement).one()._asdict())
+    made = ServiceKey(**txn.execute(statement.returning(*COLUMNS)).one()._asdict())
     txn.changed("key", kid)
     return made
 
