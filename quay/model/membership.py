@@ -81,30 +81,35 @@ def remove(txn: Transaction, organization: Namespace, member_id: int) -> bool:
     return True
 
 
-def holdings(txn: Transaction, organization: Namespace, holder_ids: Collection[int]) -> Mapping[int, Holdings]:
-    """What each of these has in the organization (or, of a user's robots, in his namespace), in order of name."""
+def holdings(
+    txn: Transaction, organization: Namespace, holder_ids: Collection[int], *, everywhere: bool = False
+) -> Mapping[int, Holdings]:
+    """
+    What each of these has in the organization (or, of a user's robots, in his namespace), in order of name; with
+    `everywhere`, also the repositories of others.
+    """
     in_teams = (
         sa.select(team_member.c.member_id, team.c.name)
         .join(team, team.c.id == team_member.c.team_id)
         .where(team.c.organization_id == organization.id, team_member.c.member_id.in_(holder_ids))
         .order_by(team.c.name)
     )
-    start = len(organization.name) + 1
-    joined, granted = _by_holder(txn.execute(in_teams)), _by_holder(txn.execute(_granted(organization, holder_ids)))
+    roles = _granted(holder_ids, () if everywhere else _below(organization))
+    joined, granted = _by_holder(txn.execute(in_teams)), _by_holder(txn.execute(roles))
     return {
         holder_id: Holdings(
-            tuple(joined.get(holder_id, ())), tuple(name[start:] for name in granted.get(holder_id, ()))
+            tuple(joined.get(holder_id, ())), tuple(name.split("/", 1)[1] for name in granted.get(holder_id, ()))
         )
         for holder_id in holder_ids
     }
 
 
-def _granted(organization: Namespace, holder_ids: Collection[int]) -> sa.Select[Any]:
+def _granted(holder_ids: Collection[int], conditions: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
     """Numbers of holders with the names of their first so many repositories, in order."""
     place = sa.func.row_number().over(partition_by=permission.c.grantee_id, order_by=permission.c.repository_name)
     placed = (
         sa.select(permission.c.grantee_id, permission.c.repository_name, place.label("place"))
-        .where(permission.c.grantee_id.in_(holder_ids), *_below(organization))
+        .where(permission.c.grantee_id.in_(holder_ids), *conditions)
         .subquery()
     )
     found = sa.select(placed.c.grantee_id, placed.c.repository_name).where(placed.c.place <= REPOSITORIES)

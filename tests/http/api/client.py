@@ -1,6 +1,7 @@
 """A client of the API over an in-memory server: JSON in, JSON out, as one principal."""
 
 import json
+from base64 import urlsafe_b64decode
 
 from quay.testdata.people import PASSWORD
 
@@ -40,3 +41,10 @@ def audited(application, kind):
 
     rows = application.read(lambda txn: txn.execute(audit.select().order_by(audit.c.id)).all())
     return [(row.performer, row.details) for row in rows if row.kind == kind]
+
+
+def rights(application, auth, scope):
+    """The actions that a new registry token for `scope` has, for whoever shows `auth`."""
+    payload = application.token(auth, scope).split(".")[1]
+    claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return [action for access in claims["access"] for action in access["actions"]]
