@@ -151,6 +151,11 @@ def set_email(txn: Transaction, namespace_id: int, email: str | None) -> None:
         raise NamespaceTaken(f"The e-mail address {email!r} belongs to another account already.") from None
 
 
+def set_time_machine(txn: Transaction, namespace_id: int, seconds: int) -> None:
+    """How long a tag that was deleted or moved in this namespace can be restored from now on."""
+    _update(txn, namespace_id, time_machine_s=seconds)
+
+
 def set_password(
     txn: Transaction, namespace_id: int, password_hash: str | None, *, instead_of: str | None = None
 ) -> bool:

@@ -40,8 +40,6 @@ def test_standalone_is_told() -> None:
         "have no effect.",
         "REPO_MIRROR_INTERVAL, REPO_MIRROR_TLS_VERIFY: not implemented yet (repository mirroring), so they have no "
         "effect.",
-        "FEATURE_CHANGE_TAG_EXPIRATION, TAG_EXPIRATION_OPTIONS: not implemented yet (the choice of tag expiration by "
-        "namespaces), so they have no effect.",
         "ACTION_LOG_ARCHIVE_LOCATION, ACTION_LOG_ARCHIVE_PATH, ACTION_LOG_ROTATION_THRESHOLD: not implemented yet "
         "(rotation and shipping of the audit log), so they have no effect.",
         "FEATURE_USERNAME_CONFIRMATION: not implemented yet (logging in through another service), so it has no effect.",
