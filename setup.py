@@ -23,6 +23,7 @@ REQUIRES = [
     "argon2-cffi>=23.1,<27",  # password hashes
     "bcrypt>=4.2,<6",  # password hashes of an imported Quay
     "pyotp>=2.9,<3",  # one-time codes of a second factor
+    "flask-swagger-ui>=5.34,<6",  # the files of Swagger UI for /api-explorer; neither it nor Flask is ever imported
     "jinja2>=3.1.5,<4",  # pages
     "jsonschema>=4.23,<5",  # what the REST API takes
     "click>=8.1,<9",  # the command line

@@ -15,6 +15,7 @@ from quay.web.api.call import Means as RestMeans
 from quay.web.api.identity import Identifier
 from quay.web.console import Console
 from quay.web.csrf import CsrfToken
+from quay.web.explorer import Explorer
 from quay.web.exported_logs import ExportedLogs
 from quay.web.guard import Guard
 from quay.web.health import Checkup, Health
@@ -52,6 +53,7 @@ def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
         keys=ServiceKeys(core.keyring, config.service_key_service),
         roots={
             b"api": rest,
+            b"api-explorer": Explorer(pages),
             b"csrf_token": CsrfToken(identifier, means.sessions),
             b"exportedlogs": ExportedLogs(core.database, reactor),
             b"health": Health(Checkup(reactor, core.database, core.stores)),
@@ -80,7 +82,7 @@ def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
         passwords=core.passwords,
         sessions=sessions,
         second_factors=second_factors,
-        sign_in=SignIn(core.database, core.portal, second_factors, sessions, addresses),
+        sign_in=SignIn(core.database, core.portal, second_factors, sessions, addresses, reactor),
         seals=core.seals,
         vault=core.vault,
         tasks=core.tasks,

@@ -5,8 +5,10 @@ The files that pages are made of, served from the installed package: read once, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from types import ModuleType
 from typing import Final
 
 import attrs
@@ -37,14 +39,15 @@ class _File:
 
 
 class StaticFiles(Resource):
-    """The files right in `directory` of the installed `package`, by their names."""
+    """The files right in `directory` of the installed `package`, by their names; with `only`, those alone."""
 
     isLeaf = True
 
-    def __init__(self, package: str, directory: str) -> None:
+    def __init__(self, package: str | ModuleType, directory: str, only: Collection[str] | None = None) -> None:
         super().__init__()
         found = (entry for entry in files(package).joinpath(directory).iterdir() if entry.is_file())
-        self._files = {entry.name: _read(entry) for entry in found if _suffix(entry.name) in TYPES}
+        served = (entry for entry in found if _suffix(entry.name) in TYPES)
+        self._files = {entry.name: _read(entry) for entry in served if only is None or entry.name in only}
 
     def render_GET(self, request: RegistryRequest) -> int:
         name = b"/".join(request.postpath or []).decode("utf-8", "replace")
