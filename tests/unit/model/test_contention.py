@@ -21,12 +21,13 @@ from quay.database.schema import blob as blob_row
 from quay.database.schema import manifest as manifest_row
 from quay.database.schema import manifest_blob, placement, repository_blob
 from quay.database.schema import tag as tag_row
-from quay.model import namespace, repository
+from quay.model import namespace, repository, team
 from quay.model.blob import BlobInUse, blob, link_blob, mount_blob, unlink_blob
 from quay.model.content import delete_manifest, manifest
 from quay.model.reachability import review
 from quay.model.repository import Repository
 from quay.model.tag import delete_tag, resolve_tag
+from quay.model.team import TeamInvalid
 from quay.model.time_machine import expire_tags, restore_tag
 from quay.oci.errors import ManifestBlobUnknown, ManifestUnknown, NameUnknown
 from quay.oci.reference import Digest, RepositoryName, Tag
@@ -312,3 +313,28 @@ def test_two_locations_at_once(cluster: Cluster) -> None:
     found = cluster.do(lambda client: blob(*client.at, LAYER))
     assert found is not None
     assert found.locations == ("east", "west")
+
+
+def test_two_administrators_remove_each_other(cluster: Cluster) -> None:
+    """Whoever comes second is refused, on whatever way: nobody could administer the organization any more."""
+
+    def found(client: Client) -> tuple[int, int, int, list[int]]:
+        users = [namespace.create_user(client.txn, name, time_machine_s=HOUR).id for name in ("anna", "bert")]
+        made = namespace.create_organization(client.txn, "org", owner_id=users[0], time_machine_s=HOUR)
+        owners = team.find(client.txn, made.id, "owners")
+        assert owners is not None
+        deputies = team.create(client.txn, made.id, "deputies", "admin")
+        team.add_member(client.txn, deputies, users[1])
+        return made.id, owners.id, deputies, users
+
+    organization_id, owners, deputies, (anna, bert) = cluster.do(found)
+    attempts: list[Work[object]] = [
+        lambda client: team.remove_member(client.txn, owners, anna),
+        lambda client: team.remove_from_all(client.txn, organization_id, anna),
+        lambda client: team.set_role(client.txn, owners, "member"),
+        lambda client: team.delete(client.txn, owners),
+    ]
+    for attempt in attempts:
+        with pytest.raises(TeamInvalid, match="Nobody could administer"):
+            cluster.meanwhile(lambda client: team.remove_member(client.txn, deputies, bert), attempt)
+        cluster.do(lambda client: team.add_member(client.txn, deputies, bert))
