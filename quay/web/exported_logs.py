@@ -16,8 +16,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from quay.database import Database, Transaction
-from quay.model import log_export, namespace, repository
-from quay.model.log_export import Export
+from quay.model import log_export, logs, namespace, repository
+from quay.model.logs import Selection
 from quay.oci.errors import InvalidRequest, NameUnknown
 from quay.registry.logbook import Chapter, chapters
 from quay.web.api.logs import entry_view
@@ -60,22 +60,22 @@ class ExportedLogs(Resource):
                 "There is no such export of the log, or this is not the link to it.",
                 advice="An export can be fetched for an hour: ask for a new one.",
             )
-        export, head = found
+        selection, head = found
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        request.setHeader("Content-Disposition", f'attachment; filename="{export.uuid}.json"')
+        request.setHeader("Content-Disposition", f'attachment; filename="{uuid}.json"')
         if request.method == b"HEAD":
             request.finish()
         else:
-            await self._send(request, export, head)
+            await self._send(request, selection, head)
 
-    async def _send(self, request: RegistryRequest, export: Export, head: dict[str, str]) -> None:
+    async def _send(self, request: RegistryRequest, selection: Selection, head: dict[str, str]) -> None:
         pace = Pace(request, self._clock, STALL_SECONDS)
         try:
             request.write((json.dumps(head)[:-1] + ', "logs": [').encode())
             request.registerProducer(pace, True)
             between = "\n"
-            async for chapter in chapters(self._database, export.selection):
+            async for chapter in chapters(self._database, selection):
                 await pace.ready()
                 text = _text(chapter)
                 if text:
@@ -102,8 +102,8 @@ def _asked(request: RegistryRequest) -> tuple[str, str]:
     return uuid if _UUID.fullmatch(uuid) else "", secret.decode("ascii", "replace")
 
 
-def _find(txn: Transaction, uuid: str, secret: str) -> tuple[Export, dict[str, str]] | None:
-    """The export, and what its document begins with."""
+def _find(txn: Transaction, uuid: str, secret: str) -> tuple[Selection, dict[str, str]] | None:
+    """What is exported, and what its document begins with."""
     export = log_export.find(txn, uuid, secret)
     if export is None:
         return None
@@ -115,4 +115,4 @@ def _find(txn: Transaction, uuid: str, secret: str) -> tuple[Export, dict[str, s
     if selection.repository_id is not None:
         found = repository.by_id(txn, selection.repository_id)
         head |= {} if found is None else {"namespace": found.name.namespace, "repository": found.name.path}
-    return export, head
+    return logs.owned(txn, selection), head

@@ -257,7 +257,8 @@ def _day(query: Mapping[str, Any], name: str) -> int | None:
         return None
     try:
         day = datetime.strptime(text, "%m/%d/%Y").replace(tzinfo=UTC)
-    except ValueError:
+        _ = day + timedelta(days=1)  # of the last day that there is, the end cannot be told
+    except (ValueError, OverflowError):
         raise BadRequest(f"{name!r} must be a day like 12/31/2025: month, day and year.") from None
     return (day - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
@@ -377,7 +378,7 @@ def _callback(call: Call, body: ExportLogs) -> str:
 
 
 def _make_export(txn: Transaction, call: Call, selection: Selection) -> tuple[Export, str]:
-    made, secret = log_export.create(txn, logs.owned(txn, selection), call.principal.name)
+    made, secret = log_export.create(txn, selection, call.principal.name)
     start, end = http_date(made.selection.start_ms), http_date(made.selection.end_ms)
     call.record(txn, "export_logs_success", export_id=made.uuid, start_time=start, end_time=end)
     return made, secret

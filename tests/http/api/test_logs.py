@@ -185,7 +185,8 @@ def test_days(application, devtable):
     assert numbers(devtable.get(f"{path}?starttime={day(2)}&endtime={day(1)}")) == [1, 2]
     assert numbers(devtable.get(f"{path}?endtime={day(3)}")) == [3]
     assert numbers(devtable.get(f"{path}?starttime={day(0)}&endtime={day(3)}")) == []
-    for wrong in ("2020-01-01", "13/01/2020", "1", "01/01/10000", "0x/01/2020"):
+    assert numbers(devtable.get(f"{path}?starttime=01/01/0001&endtime=12/30/9999")) == [0, 1, 2, 3]
+    for wrong in ("2020-01-01", "13/01/2020", "1", "01/01/10000", "0x/01/2020", "12/31/9999"):
         answer = devtable.get(f"{path}?starttime={wrong}")
         assert answer.status == 400 and "starttime" in answer.json["detail"]
 
@@ -275,7 +276,7 @@ def test_export(application, devtable, monkeypatch):
     assert headers == {"Content-Type": "application/json"}
     assert told == {
         "export_id": answer["export_id"],
-        "start_time": "Mon, 21 Sep 2026 14:13:20 -0000",
+        "start_time": "Wed, 01 Jan 2020 00:00:00 -0000",
         "end_time": "Fri, 01 Jan 2027 00:00:00 -0000",
         "namespace": "devtable",
         "repository": "simple",
@@ -294,6 +295,13 @@ def test_export(application, devtable, monkeypatch):
     assert [entry["metadata"].get("number") for entry in document["logs"]] == [*range(30), None]
     assert document["logs"][-1]["kind"] == "export_logs_success"
     assert fetch(application, told["exported_data_url"], "HEAD")[2] == b""
+
+
+def test_export_of_those_who_had_the_number_before(application, devtable):
+    """What was done before a repository was made is not exported either."""
+    record(application, details={"number": 1}, performed_ms=NOW_MS - 1)
+    document = json.loads(fetch(application, export(devtable).json["exported_data_url"])[2])
+    assert [entry["kind"] for entry in document["logs"]] == ["export_logs_success"]
 
 
 def test_export_of_nothing(application, devtable):
