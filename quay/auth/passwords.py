@@ -31,9 +31,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BCRYPT_BYTES: Final = 72
+SHORTEST: Final = 8
 
 _HASHER: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
+
+
+def check_new(password: str) -> None:
+    """Raises `InvalidRequest` for what may not be a password from now on. The rule is Quay's."""
+    if len(password) < SHORTEST or any(character.isspace() for character in password):
+        raise InvalidRequest(
+            f"Invalid password: a password has at least {SHORTEST} characters, and no whitespace.",
+            advice="Choose another one.",
+        )
 
 
 class Passwords:

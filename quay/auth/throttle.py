@@ -47,6 +47,11 @@ class Throttle:
                 headers={"Retry-After": str(seconds)},
             )
 
+    def spend(self, key: Hashable) -> None:
+        """Use an attempt up, whatever comes of it. Raises `TooManyRequests` if there is none left."""
+        self.check(key)
+        self._put(key, self._left(key) - 1)
+
     @contextmanager
     def attempt(self, key: Hashable) -> Iterator[None]:
         """

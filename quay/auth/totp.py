@@ -8,6 +8,7 @@ because whoever guesses has its password already. Source: RFC 6238; the `otpauth
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import Final
 
 import pyotp
@@ -50,10 +51,13 @@ class SecondFactors:
         """What a code generator takes, mostly as a picture."""
         return pyotp.TOTP(secret, digits=DIGITS, interval=STEP_S).provisioning_uri(name=username, issuer_name=registry)
 
-    async def confirm(self, user_id: int, code: str) -> list[str] | None:
+    async def confirm(
+        self, user_id: int, code: str, record: Callable[[Transaction], None] = lambda txn: None
+    ) -> list[str] | None:
         """
-        Make the second factor that was begun count, if `code` is one of its; gives the recovery codes. None if there is
-        none to confirm. Raises `Unauthorized` for a wrong code, `TooManyRequests` after many.
+        Make the second factor that was begun count, if `code` is one of its, and `record` it in the same transaction;
+        gives the recovery codes. None if there is none to confirm. Raises `Unauthorized` for a wrong code,
+        `TooManyRequests` after many.
         """
         with self._throttle.attempt(user_id):
             found = await self._database.read(second_factor.find, user_id)
@@ -62,7 +66,7 @@ class SecondFactors:
             step = self._step(found, code)
             if step is None:
                 raise _wrong()
-        return await self._database.write(second_factor.confirm, found, step)
+        return await self._database.write(_confirm, found, step, record)
 
     async def verify(self, user_id: int, code: str) -> None:
         """Use up `code`, or a recovery code. Raises `Unauthorized` if it is wrong, `TooManyRequests` after many."""
@@ -93,6 +97,15 @@ class SecondFactors:
             )
             return None
         return pyotp.TOTP(secret, digits=DIGITS, interval=STEP_S)
+
+
+def _confirm(
+    txn: Transaction, found: SecondFactor, step: int, record: Callable[[Transaction], None]
+) -> list[str] | None:
+    codes = second_factor.confirm(txn, found, step)
+    if codes is not None:
+        record(txn)
+    return codes
 
 
 def _spend(txn: Transaction, user_id: int, step: int | None, code: str) -> bool:

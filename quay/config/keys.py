@@ -224,11 +224,42 @@ class Config:
     user_last_accessed: bool = setting(
         "FEATURE_USER_LAST_ACCESSED", True, ACCESS, "Whether the time of each user's and robot's last login is kept."
     )
+    robots_disallow: bool = setting(
+        "ROBOTS_DISALLOW", False, ACCESS, "Whether robots are kept out, and none can be made, but for ROBOTS_WHITELIST."
+    )
+    robots_whitelist: tuple[str, ...] = setting(
+        "ROBOTS_WHITELIST", [], ACCESS, "The robots, as namespace+robot, that there may be in spite of ROBOTS_DISALLOW."
+    )
+    superusers_org_creation_only: bool = setting(
+        "FEATURE_SUPERUSERS_ORG_CREATION_ONLY", False, ACCESS, "Whether only superusers may make organizations."
+    )
     create_private_repo_on_push: bool = setting(
         "CREATE_PRIVATE_REPO_ON_PUSH", True, ACCESS, "Whether a repository that a push creates is private."
     )
     create_namespace_on_push: bool = setting(
         "CREATE_NAMESPACE_ON_PUSH", False, ACCESS, "Whether a push to an unknown namespace creates an organization."
+    )
+
+    user_creation: bool = setting(
+        "FEATURE_USER_CREATION", True, ACCESS, "Whether anybody may make an account for himself; superusers always may."
+    )
+    invite_only_user_creation: bool = setting(
+        "FEATURE_INVITE_ONLY_USER_CREATION",
+        False,
+        ACCESS,
+        "Whether only those who were invited may; without e-mail nobody is, so it means nobody.",
+    )
+    user_initialize: bool = setting(
+        "FEATURE_USER_INITIALIZE",
+        False,
+        ACCESS,
+        "Whether the first user of an empty registry, a superuser, can be made with /api/v1/user/initialize.",
+    )
+    user_rename: bool = setting(
+        "FEATURE_USER_RENAME",
+        False,
+        ACCESS,
+        "Whether users may change their names, and with them those of their robots and repositories.",
     )
 
     session_lifetime: Duration = setting(

@@ -47,7 +47,7 @@ def begin(txn: Transaction, user_id: int, sealed: str) -> bool:
     """Keep a secret until it is confirmed, instead of another such; False if the user has a confirmed one."""
     txn.execute(sa.delete(table).where(table.c.user_id == user_id, table.c.confirmed_ms.is_(None)))
     made = insert_or_ignore(txn.dialect, table).values(user_id=user_id, secret=sealed)
-    return bool(txn.execute(made).rowcount)
+    return txn.execute(made.returning(table.c.user_id)).first() is not None
 
 
 def confirm(txn: Transaction, found: SecondFactor, step: int) -> list[str] | None:

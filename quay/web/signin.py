@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
+
 from quay.auth import Portal
 from quay.auth.credentials import USERNAME_LIMIT, UserPassword, of
 from quay.auth.sessions import Sessions
+from quay.auth.throttle import Throttle
 from quay.auth.totp import SecondFactors
 from quay.database import Database, Transaction
 from quay.model import audit, namespace
@@ -47,12 +50,18 @@ class SignIn:
         second_factors: SecondFactors,
         sessions: Sessions,
         addresses: Addresses,
+        clock: IReactorTime,
     ) -> None:
         self._database = database
+        self._arrivals = Throttle(clock.seconds, burst=20, per_minute=2, what="new accounts from this address")
         self._portal = portal
         self._second_factors = second_factors
         self._sessions = sessions
         self._addresses = addresses
+
+    def take_turn(self, request: RegistryRequest) -> None:
+        """For who makes an account. Raises `TooManyRequests` after too many from one address."""
+        self._arrivals.spend(self._addresses.client_address(request))
 
     async def by_form(self, request: RegistryRequest, form: Mapping[str, str]) -> None:
         """Sign in with what somebody typed: `username`, `password`, and `totp` if he has a second factor."""
