@@ -30,6 +30,7 @@ from quay.web.token import LIFETIME_S, ServiceKeys, TokenService
 from quay.web.v2 import DistributionAPI
 from quay.web.v2.call import Means
 from quay.web.v2.express import Express
+from quay.web.wellknown import WellKnown
 
 
 def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
@@ -52,6 +53,7 @@ def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
         ),
         keys=ServiceKeys(core.keyring, config.service_key_service),
         roots={
+            b".well-known": WellKnown(config, addresses),
             b"api": rest,
             b"api-explorer": Explorer(pages),
             b"csrf_token": CsrfToken(identifier, means.sessions),
