@@ -18,7 +18,7 @@ from typing import Any, Final
 import attrs
 
 from quay.database import Transaction, once
-from quay.model import audit, blob, content, namespace, repository
+from quay.model import audit, blob, content, namespace, repository, seal
 from quay.oci.manifest import Manifest, parse
 from quay.oci.media_types import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from quay.oci.reference import Digest, RepositoryName, Tag
@@ -28,6 +28,7 @@ TAGGED: Final = RepositoryName(OWNER, "tagged")
 REFERRED: Final = RepositoryName(OWNER, "referred")
 SUBJECT: Final = "subject"
 LOCATION: Final = "default"
+SEAL_KEY: Final = b"the key of the dataset"
 LEASE_S: Final = 10 * 365 * 24 * 3600
 BATCH: Final = 10_000
 """Rows in a transaction: enough that commits cost nothing, not so many that the log of the database grows large."""
@@ -99,6 +100,7 @@ def _parts(sizes: Sizes, password_hash: str) -> dict[str, Iterator[Step]]:
         f"{sizes.tags} tags": _each(_tag, range(sizes.tags)),
         f"{sizes.referrers} referrers": _each(_referrer, range(sizes.referrers)),
         f"{sizes.audit} audit entries": (_entries(numbers) for numbers in _batches(range(sizes.audit))),
+        "seals": (_seal for _ in _batches(range(sizes.audit))),
     }
 
 
@@ -201,6 +203,11 @@ def _entries(numbers: list[int]) -> Step:
         audit.append(txn, entries)
 
     return append
+
+
+def _seal(txn: Transaction) -> None:
+    """As a server would have done by and by; with a key that is no server's, so it cannot verify these."""
+    seal.extend(txn, SEAL_KEY, BATCH)
 
 
 def main() -> None:

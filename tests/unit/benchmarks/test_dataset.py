@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from quay.database import once, schema
-from quay.model import logs, referrer, repository, tag
+from quay.model import activity, logs, referrer, repository, seal, tag
 from tests.benchmarks import dataset
 
 
@@ -52,6 +52,15 @@ def test_the_entries_of_the_audit_log_are_in_order(made):
     url, _ = made
     latest = once(url, logs.page, logs.Selection(), limit=2)
     assert [one.entry.details["tag"] for one in latest.entries] == [dataset.tag_name(999), dataset.tag_name(998)]
+
+
+def test_the_log_is_sealed_and_counted(made):
+    """The server that gets the dataset has no old entries to seal, and knows how active the repository was."""
+    url, _ = made
+    assert once(url, seal.head).entries == 1000
+    assert once(url, lambda txn: seal.extend(txn, b"", 10)) is None
+    tagged = once(url, repository.find, dataset.TAGGED)
+    assert once(url, activity.popularity, [tagged.id]) == {tagged.id: 1000}
 
 
 def test_it_says_how_long_each_part_took(made):
