@@ -63,9 +63,10 @@ class Person:
 class Portal:
     """
     The one way in. `people` knows who has which password; with `passwords_allowed` false (AUTHENTICATION_TYPE
-    AppToken) nobody gets in with one, and with `app_tokens_allowed` false nobody does as `$app`. `superusers` are
-    those the configuration names, beside those in the database. `trusted` says whether changes are heard of now;
-    `last_access` whether it is recorded when users and robots were here.
+    AppToken) nobody gets in with one, and with `app_tokens_allowed` false nobody does as `$app`; `robot_allowed` says
+    which robots do, by their names. `superusers` are those the configuration names, beside those in the database.
+    `trusted` says whether changes are heard of now; `last_access` whether it is recorded when users and robots were
+    here.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Portal:
         superusers: Iterable[str] = (),
         passwords_allowed: bool = True,
         app_tokens_allowed: bool = True,
+        robot_allowed: Callable[[str], bool] = lambda name: True,
         last_access: bool = True,
         throttle: Throttle | None = None,
         remembered: int = 4096,
@@ -87,6 +89,7 @@ class Portal:
         self._superusers = frozenset(superusers)
         self._passwords_allowed = passwords_allowed
         self._app_tokens_allowed = app_tokens_allowed
+        self._robot_allowed = robot_allowed
         self._last_access = last_access
         self.trusted: Callable[[], bool] = lambda: True
         self._throttle = throttle or Throttle(clock.seconds)
@@ -258,6 +261,11 @@ class Portal:
     def _admit(self, kind: Kind, found: Credential, **facts: Any) -> _Admitted:
         holder = found.namespace
         _check_enabled(holder.name, found.owner_enabled)
+        if kind == "robot" and not self._robot_allowed(holder.name):
+            raise Unauthorized(
+                f"{holder.name} cannot log in: this registry takes no robots but those in its ROBOTS_WHITELIST.",
+                advice="Ask an administrator of the registry, or log in as a user.",
+            )
         self._used.add(found.id)
         principal = Principal(
             kind, **{"name": holder.name, "namespace_id": holder.id, "credential_uuid": found.uuid, **facts}

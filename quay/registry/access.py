@@ -112,6 +112,8 @@ class Access:
             return found.id
         if not self._policy.namespace_on_push or principal.kind != "user" or principal.namespace_id is None:
             return None
+        if self._policy.organizations_by_superusers and not principal.superuser:
+            return None
         made = namespace.create_organization(
             txn, name.namespace, owner_id=principal.namespace_id, time_machine_s=self._policy.time_machine_s
         )

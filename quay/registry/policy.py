@@ -41,6 +41,14 @@ class Policy:
     longest_life_s: int = 104 * 7 * 86400
     """What the label `quay.expires-after` can give a tag."""
     super_users: frozenset[str] = frozenset()
+    robots: frozenset[str] | None = None
+    """The names of the only robots that there may be; None: all may."""
+    organizations_by_superusers: bool = False
+    """Nobody else may make one, by a push neither."""
+
+    def allows_robot(self, name: str) -> bool:
+        """Whether there may be a robot of this name, `owner+short`."""
+        return self.robots is None or name in self.robots
 
     def life(self, label: str) -> int | None:
         """For how many seconds a tag lives that names a manifest with this `quay.expires-after`; None: it says none."""

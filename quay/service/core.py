@@ -79,6 +79,7 @@ class Core:
             superusers=self.policy.super_users,
             passwords_allowed=config.authentication == "Database" and config.direct_login,
             app_tokens_allowed=config.app_specific_tokens,
+            robot_allowed=self.policy.allows_robot,
             last_access=config.user_last_accessed,
         )
         self.registry = self._registry(reactor)
@@ -189,6 +190,8 @@ def policy_of(config: Config) -> Policy:
         shortest_life_s=config.labeled_expiration_minimum,
         longest_life_s=config.labeled_expiration_maximum,
         super_users=frozenset(config.super_users if config.super_users_allowed else ()),
+        robots=frozenset(config.robots_whitelist) if config.robots_disallow else None,
+        organizations_by_superusers=config.superusers_org_creation_only,
     )
 
 

@@ -10,7 +10,7 @@ from quay.model.membership import Person
 from quay.model.namespace import Namespace
 from quay.web.api import needs, pages
 from quay.web.api.call import Call
-from quay.web.api.errors import BadRequest, NotFound
+from quay.web.api.errors import BadRequest, Forbidden, NotFound
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
 from quay.web.api.team import TeamView, team_view
@@ -105,6 +105,8 @@ class PageQuery(TypedDict):
 @routes.post("/organization/", "createOrganization", needs.account("user:admin"), status=201)
 async def create(call: Call, body: NewOrg) -> str:
     """Create a new organization, which you administer."""
+    if call.means.registry.policy.organizations_by_superusers and not call.principal.superuser:
+        raise Forbidden("Only superusers of this registry may make organizations.")
     email = body.get("email") or None
 
     def make(txn: Transaction) -> None:

@@ -118,6 +118,8 @@ async def get(call: Call, robot_shortname: str) -> RobotView:
 @routes.put(f"{_ORGANIZATIONS}/<robot_shortname>", "createOrgRobot", needs.organization(), status=201)
 async def create(call: Call, robot_shortname: str, body: CreateRobot) -> RobotView:
     """Create a robot. Its token is shown in this answer only."""
+    if not call.means.registry.policy.allows_robot(f"{_owner(call).name}+{robot_shortname}"):
+        raise BadRequest("This registry takes no robots but those in its ROBOTS_WHITELIST.")
     description, metadata = body.get("description") or "", _checked(body.get("unstructured_metadata") or {})
 
     def make(txn: Transaction) -> tuple[Robot, str]:

@@ -62,6 +62,15 @@ def test_people_only(application):
     assert Client(application, robot).post("/organization/", {"name": "neworg"}).status == 403
 
 
+def test_superusers_only(make_application):
+    """With FEATURE_SUPERUSERS_ORG_CREATION_ONLY nobody else makes an organization, by a push neither."""
+    settings = {"FEATURE_SUPERUSERS_ORG_CREATION_ONLY": True, "CREATE_NAMESPACE_ON_PUSH": True}
+    application = make_application(**settings)
+    for who, status, actions in (("freshuser", 403, []), ("devtable", 201, ["push", "pull"])):
+        assert Client(application, who).post("/organization/", {"name": f"of-{who}"}).status == status
+        assert rights(application, (who, PASSWORD), f"repository:pushed-by-{who}/app:pull,push") == actions
+
+
 def test_views(application, owner):
     """Anybody sees that there is one; its members see its teams; its administrators see its address and settings."""
     for stranger in (None, "freshuser"):

@@ -262,3 +262,17 @@ def test_a_robot_that_administers(application, owner):
     ((performer, details),) = audited(application, "create_robot")
     assert (performer, details["auth"]) == ("buynlarge+ownerbot", "robot")
     assert PASSWORD not in str(details)
+
+
+def test_robots_are_disallowed(make_application):
+    """With ROBOTS_DISALLOW, robots neither log in nor come to be, but for those of ROBOTS_WHITELIST; people do."""
+    allowed = ["devtable+dtrobot", "devtable+newbot"]
+    application = make_application(ROBOTS_DISALLOW=True, ROBOTS_WHITELIST=allowed)
+    owner = Client(application, "devtable")
+    for name, status in (("devtable+dtrobot", 200), ("devtable+dtrobot2", 401), ("buynlarge+ownerbot", 401)):
+        assert application.ask_token((name, robot_token(name))).status == status
+        assert Client(application, robot_token(name)).get("/error/not_found").status == status
+    assert [owner.put(f"{MINE}/{short}").status for short in ("newbot", "other")] == [201, 400]
+    assert owner.put(f"{OURS}/newbot").status == 400
+    assert "ROBOTS_WHITELIST" in owner.put(f"{MINE}/other").json["detail"]
+    assert owner.delete(f"{MINE}/dtrobot2").status == 204

@@ -79,7 +79,7 @@ def test_cluster_is_told() -> None:
     with pytest.raises(ConfigError) as caught:
         load(CLUSTER, {})
     told = "\n".join(caught.value.warnings)
-    for key in ("ROBOTS_DISALLOW", "FEATURE_RESTRICTED_USERS", "RESTRICTED_USERS_WHITELIST", "DISABLE_PUSHES"):
+    for key in ("FEATURE_RESTRICTED_USERS", "RESTRICTED_USERS_WHITELIST", "DISABLE_PUSHES"):
         assert f"{key}: this restriction is not implemented yet and is NOT enforced." in told
     assert "SSL_CIPHERS, SSL_PROTOCOLS: have no effect here because this process speaks TLS itself" in told
     assert "FEATURE_LISTEN_IP_VERSION: has no effect here because LISTEN says which addresses are used." in told
