@@ -295,10 +295,12 @@ star = sa.Table(
 repository_word = sa.Table(
     "repository_word",
     metadata,
+    sa.Column(
+        "weight", sa.SmallInteger, primary_key=True, autoincrement=False, comment="of a word of the name 2, of others 1"
+    ),
     sa.Column("word", Ordered, primary_key=True),
     _ref("repository_id", "repository", primary_key=True, index=True),
-    sa.Column("weight", sa.SmallInteger, nullable=False, comment="of a word of the name 2, of the description 1"),
-    comment="what a search finds a repository by: the words of its name and description, in lower case",
+    comment="what a search finds a repository by: the words of its name, namespace and description, in lower case",
 )
 
 activity = sa.Table(

@@ -24,7 +24,7 @@ class Grant:
 
     id: int
     name: str
-    role: Role = attrs.field(converter=Role.parse)
+    role: Role
     robot: bool = False
     member: bool | None = None
 
@@ -65,11 +65,15 @@ def of_users(txn: Transaction, repository: Repository, name: str | None = None) 
     statement = _USERS if name is None else _USERS.where(namespace.c.name == name)
     owner = {"of": repository.id, "owner": repository.namespace_id}
     organization = txn.execute(_IS_ORGANIZATION, owner).first() is not None
-    found = (row._asdict() for row in txn.execute(statement, owner))
-    return [Grant(**row | {"member": bool(row["member"]) if organization else None}) for row in found]
+    rows = txn.execute(statement, owner)
+    return [
+        Grant(row.id, row.name, Role.parse(row.role), row.robot, bool(row.member) if organization else None)
+        for row in rows
+    ]
 
 
 def of_teams(txn: Transaction, repository: Repository, name: str | None = None) -> list[Grant]:
     """The grants to teams, in order of name; only that to the one of this name, if it is given."""
     statement = _TEAMS if name is None else _TEAMS.where(team.c.name == name)
-    return [Grant(**row._asdict()) for row in txn.execute(statement, {"of": repository.id})]
+    rows = txn.execute(statement, {"of": repository.id})
+    return [Grant(row.id, row.name, Role.parse(row.role)) for row in rows]

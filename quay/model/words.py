@@ -19,6 +19,8 @@ OF_THE_NAME: Final = 2
 ELSEWHERE: Final = 1
 """Weights: a word of the name tells more than one of the namespace or of the description."""
 
+WEIGHTS: Final = (OF_THE_NAME, ELSEWHERE)
+
 WORD_LIMIT: Final = 64
 """Characters of a word that count."""
 

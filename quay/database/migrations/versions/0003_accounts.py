@@ -231,14 +231,14 @@ def upgrade() -> None:
 
     op.create_table(
         "repository_word",
+        sa.Column("weight", sa.SmallInteger(), nullable=False, comment="of a word of the name 2, of others 1"),
         sa.Column("word", Ordered, nullable=False),
         sa.Column("repository_id", Id, nullable=False),
-        sa.Column("weight", sa.SmallInteger(), nullable=False, comment="of a word of the name 2, of the description 1"),
         sa.ForeignKeyConstraint(
             ["repository_id"], ["repository.id"], name="fk_repository_word_repository_id_repository", ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("word", "repository_id", name="pk_repository_word"),
-        comment="what a search finds a repository by: the words of its name and description, in lower case",
+        sa.PrimaryKeyConstraint("weight", "word", "repository_id", name="pk_repository_word"),
+        comment="what a search finds a repository by: the words of its name, namespace and description, in lower case",
     )
     op.create_index("ix_repository_word_repository_id", "repository_word", ["repository_id"])
 
