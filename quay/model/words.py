@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.schema import repository, repository_word
+from quay.model.removal import GONE
 
 OF_THE_NAME: Final = 2
 ELSEWHERE: Final = 1
@@ -52,7 +53,8 @@ def index_namespace(txn: Transaction, namespace_id: int) -> None:
 
 def index_missing(txn: Transaction, most: int) -> int:
     """Index at most `most` repositories that have no words at all, from before there was a search; says how many."""
-    unknown = _TEXTS.where(~sa.exists().where(repository_word.c.repository_id == repository.c.id))
+    wordless = ~sa.exists().where(repository_word.c.repository_id == repository.c.id)
+    unknown = _TEXTS.where(wordless, repository.c.name < GONE)
     rows = txn.execute(unknown.order_by(repository.c.id).limit(most)).all()
     _insert(txn, rows)
     return len(rows)

@@ -23,7 +23,7 @@ from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
 from quay.lock import DataInUse, DataLock, DataUnusable
-from quay.model import apptoken, namespace, removal, session, time_machine
+from quay.model import apptoken, namespace, removal, session, time_machine, words
 from quay.oci.errors import RegistryError
 from quay.registry.logbook import forget_old
 from quay.registry.sealing import AuditSealer
@@ -46,6 +46,7 @@ EXPIRE_TAGS_S: Final = 30
 REAP_UPLOADS_S: Final = 3600
 FORGET_TOKENS_S: Final = 3600
 SEAL_S: Final = 30
+INDEX_WORDS_S: Final = 3600
 FORGET_LOGS_S: Final = 3600
 REMOVE_NAMESPACES_S: Final = 10
 REAP_SESSIONS_S: Final = 3600
@@ -186,6 +187,10 @@ class Appliance(Service):
                 if not await core.database.write(apptoken.forget_expired, until_ms, 500):
                     break
 
+        async def index_words(time: Time) -> None:
+            while await core.database.write(words.index_missing, 100) and not time.spent:
+                pass
+
         async def forget_logs(time: Time) -> None:
             await forget_old(core.database, time)
 
@@ -216,6 +221,7 @@ class Appliance(Service):
                 period=SEAL_S,
                 coordinator=core.coordinator,
             ),
+            Worker("search-index", index_words, clock, period=INDEX_WORDS_S, coordinator=core.coordinator),
             Worker("log-upkeep", forget_logs, clock, period=FORGET_LOGS_S, coordinator=core.coordinator),
             notifier,
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
