@@ -110,7 +110,7 @@ class Verification:
 
     def _look(self, found: Found) -> None:
         if found.row is None:
-            self._problem(f"{found.entries} entries belong to seal {found.id}, and there is no such seal.")
+            self._problem(f"Seal {found.id}, named by {_entries(found.entries)}, is not there.")
         elif found.id < 1:
             self._problem(f"Seal {found.id} was put in: the first one has the number 1.")
         else:
@@ -150,7 +150,7 @@ class Verification:
         progress = self.entries // self.PROGRESS
         self.entries += found.entries
         if self.entries // self.PROGRESS > progress:
-            self._say(f"{self.entries} entries under {self.seals} seals were verified so far.")
+            self._say(f"{self.entries} entries under {self.seals} seals so far.")
 
     def _settle(self, changed: str | None) -> None:
         """Say what is wrong with the seal in doubt: the next one shows that the `entries`, or the `seal`, changed."""
@@ -168,9 +168,9 @@ class Verification:
         count = await self._database.read(seal.unsealed_before, self.head.made_ms - HOUR_MS)
         if count:
             self._problem(
-                f"{'10000 or more' if count == 10_000 else count} entries have no seal although others that are an "
-                "hour younger have: they were taken out of their seals or put in; or a server is only now beginning to "
-                "seal an old log."
+                f"{_entries(count)}{' or more' if count == 10_000 else ''} without a seal, although others an hour "
+                "younger have one: taken out of their seals, or put in; or a server is only now beginning to seal an "
+                "old log."
             )
 
     def _conclude(self) -> None:
@@ -178,8 +178,8 @@ class Verification:
             self._say("No seal fits at all: is SECRET_KEY the one that this log was sealed with?")
         if self._late:
             self._say(
-                f"Note: {self._late} entries were more than a day old when they were sealed. They are older than the "
-                "chain, or their database was away, or somebody wrote them afterwards."
+                f"Note: {_entries(self._late)} more than a day old when sealed: older than the chain, kept waiting by "
+                "the database, or written afterwards by somebody."
             )
         if not self._noted_found:
             self._problem(
@@ -187,8 +187,11 @@ class Verification:
                 "to be made anew; or this is another log."
             )
         if self.problems > self.SENTENCES:
-            self._say(f"And so on: {self.problems} problems in all.")
-        self._say(f"{self.entries} entries are under {self.seals} seals; {self.problems} problems.")
+            self._say(f"And so on: {self.problems} problems.")
+        self._say(
+            f"{_entries(self.entries)} under {_counted(self.seals, 'seal', 'seals')}: "
+            f"{_counted(self.problems, 'problem', 'problems')}."
+        )
         if self.head is not None:
             self._say(f"Head: {self.head}")
 
@@ -201,14 +204,22 @@ class Verification:
 def _what_is_wrong(found: Found, row: Seal, changed: str | None) -> str:
     name = f"seal {row.id}, made {_time(row.made_ms)},"
     if found.entries < row.entries:
-        return f"Of the {row.entries} entries under {name} {row.entries - found.entries} were removed."
+        return f"{name.capitalize()} lacks {row.entries - found.entries} of its {_entries(row.entries)}."
     if found.entries > row.entries:
-        return f"To the {row.entries} entries under {name} {found.entries - row.entries} were added."
+        return f"{name.capitalize()} has {_entries(found.entries - row.entries)} more than when it was made."
     if changed == "entries":
         return f"Entries under {name} were changed, or the time that it says."
     if changed == "seal":
         return f"{name.capitalize()} was overwritten; its entries are as they were sealed."
     return f"{name.capitalize()} fits neither its entries nor its neighbours: some of these were changed or reordered."
+
+
+def _entries(count: int) -> str:
+    return _counted(count, "entry", "entries")
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count or 'no'} {one if count == 1 else many}"
 
 
 def _time(ms: int) -> str:

@@ -108,7 +108,7 @@ def nth(number: int, seal_id: int) -> sa.ScalarSelect[int]:
 
 def test_an_untouched_log(log: Log) -> None:
     """A log that nobody touched is in order, and its head is told."""
-    assert log.verify() == (True, f"50 entries are under 5 seals; 0 problems.\nHead: 5:{log.head().seal}")
+    assert log.verify() == (True, f"50 entries under 5 seals: no problems.\nHead: 5:{log.head().seal}")
 
 
 def test_a_growing_log(log: Log) -> None:
@@ -118,7 +118,7 @@ def test_a_growing_log(log: Log) -> None:
     log.seal()
     for noted in (str(head), head.seal, str(log.head())):
         good, said = log.verify(noted)
-        assert good and "65 entries are under 7 seals" in said
+        assert good and "65 entries under 7 seals" in said
 
 
 def test_a_new_log(database_engine: sa.Engine) -> None:
@@ -133,7 +133,7 @@ def test_a_changed_entry(log: Log) -> None:
     """An entry that was changed is seen, and under which seal it is."""
     said = log.do(sa.update(audit).where(audit.c.id == nth(4, 3)).values(performer="somebody else"))
     assert said.startswith("Entries under seal 3, were changed, or the time that it says.\n")
-    assert "; 1 problems." in said
+    assert ": 1 problem." in said
 
 
 def test_a_changed_entry_of_the_latest_seal(log: Log) -> None:
@@ -145,13 +145,13 @@ def test_a_changed_entry_of_the_latest_seal(log: Log) -> None:
 def test_a_removed_entry(log: Log) -> None:
     """An entry that was removed is seen, and how many are missing under which seal."""
     said = log.do(sa.delete(audit).where(audit.c.id == nth(0, 2)))
-    assert said.startswith("Of the 10 entries under seal 2, 1 were removed.\n") and "; 1 problems." in said
+    assert said.startswith("Seal 2, lacks 1 of its 10 entries.\n") and ": 1 problem." in said
 
 
 def test_an_entry_put_under_a_seal(log: Log) -> None:
     """An entry that was added under an old seal is seen."""
     said = log.do(sa.insert(audit).values(kind="pull_repo", performed_ms=1, details={}, seal_id=4))
-    assert said.startswith("To the 10 entries under seal 4, 1 were added.\n") and "; 1 problems." in said
+    assert said.startswith("Seal 4, has 1 entry more than when it was made.\n") and ": 1 problem." in said
 
 
 def test_a_reinserted_entry(log: Log) -> None:
@@ -168,7 +168,7 @@ def test_an_entry_taken_out_of_its_seal(log: Log) -> None:
     log.database.do(changed)
     log.seal()
     good, said = log.verify()
-    assert not good and said.startswith("Of the 10 entries under seal 3, 1 were removed.\n")
+    assert not good and said.startswith("Seal 3, lacks 1 of its 10 entries.\n")
 
 
 def test_an_entry_without_a_seal(log: Log) -> None:
@@ -177,7 +177,7 @@ def test_an_entry_without_a_seal(log: Log) -> None:
     log.write(1)
     log.seal()
     said = log.do(sa.insert(audit).values(kind="pull_repo", performed_ms=NOW_MS, details={}))
-    assert said.startswith("1 entries have no seal although others that are an hour younger have")
+    assert said.startswith("1 entry without a seal, although others an hour younger have one")
 
 
 def test_a_removed_seal(log: Log) -> None:
@@ -186,13 +186,13 @@ def test_a_removed_seal(log: Log) -> None:
         sa.delete(audit).where(audit.c.seal_id.in_([2, 3])), sa.delete(audit_seal).where(audit_seal.c.id.in_([2, 3]))
     )
     assert said.startswith("Seals were removed: 2 to 3. Seal 4 builds on them, and cannot be checked.\n")
-    assert "; 1 problems." in said
+    assert ": 1 problem." in said
 
 
 def test_a_seal_removed_alone(log: Log) -> None:
     """Entries whose seal was removed are told of."""
     said = log.do(sa.delete(audit_seal).where(audit_seal.c.id == 1))
-    assert said.startswith("10 entries belong to seal 1, and there is no such seal.\nSeals were removed: 1. Seal 2")
+    assert said.startswith("Seal 1, named by 10 entries, is not there.\nSeals were removed: 1. Seal 2")
 
 
 def test_removed_and_renumbered(log: Log) -> None:
@@ -206,13 +206,13 @@ def test_removed_and_renumbered(log: Log) -> None:
             for table, column in ((audit, audit.c.seal_id), (audit_seal, audit_seal.c.id))
         ),
     )
-    assert said.startswith("Seal 2, fits neither") and "Seal 3, fits neither" in said and "; 3 problems." in said
+    assert said.startswith("Seal 2, fits neither") and "Seal 3, fits neither" in said and ": 3 problems." in said
 
 
 def test_an_overwritten_seal(log: Log) -> None:
     """A seal that was overwritten is told apart from changed entries, by the seal after it."""
     said = log.do(sa.update(audit_seal).where(audit_seal.c.id == 3).values(seal="0" * 64))
-    assert said.startswith("Seal 3, was overwritten; its entries are as they were sealed.\n") and "; 1 problems" in said
+    assert said.startswith("Seal 3, was overwritten; its entries are as they were sealed.\n") and ": 1 problem." in said
 
 
 def test_reordered_seals(log: Log) -> None:
@@ -280,7 +280,7 @@ def test_many_problems(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is wrong, a limited number of sentences is said, and how much there is."""
     monkeypatch.setattr(Verification, "SENTENCES", 2)
     said = log.do(sa.update(audit).values(performer="x"))
-    assert said.count("\n") == 5 and "And so on: 5 problems in all." in said
+    assert said.count("\n") == 5 and "And so on: 5 problems." in said
 
 
 def test_old_entries(log: Log) -> None:
@@ -288,13 +288,13 @@ def test_old_entries(log: Log) -> None:
     log.database.do(sa.insert(audit).values(kind="pull_repo", performed_ms=1, details={}))
     log.seal()
     good, said = log.verify()
-    assert good and said.startswith("Note: 1 entries were more than a day old when they were sealed.")
+    assert good and said.startswith("Note: 1 entry more than a day old when sealed")
 
 
 def test_progress(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long log says how far it is."""
     monkeypatch.setattr(Verification, "PROGRESS", 20)
-    assert log.verify()[1].startswith("20 entries under 2 seals were verified so far.\n40 entries under 4 seals")
+    assert log.verify()[1].startswith("20 entries under 2 seals so far.\n40 entries under 4 seals")
 
 
 def test_a_run_ends_with_its_time(log: Log) -> None:
