@@ -5,6 +5,7 @@ to a team, the ownership of the namespace, or the repository being public.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -82,16 +83,14 @@ def readable(holder_id: int | None) -> sa.ColumnElement[bool]:
     if holder_id is None:
         return repository.c.public
     teams = sa.select(team_member.c.team_id).where(team_member.c.member_id == holder_id)
-    granted = sa.exists().where(
-        permission.c.repository_id == repository.c.id,
-        sa.or_(permission.c.grantee_id == holder_id, permission.c.team_id.in_(teams)),
-    )
+    on_it = sa.exists().where(permission.c.repository_id == repository.c.id)
     administered = sa.select(team.c.organization_id).where(team.c.role == "admin", team.c.id.in_(teams))
     return sa.or_(
         repository.c.public,
         repository.c.namespace_id == holder_id,
         repository.c.namespace_id.in_(administered),
-        granted,
+        on_it.where(permission.c.grantee_id == holder_id),  # two questions: each has an index of its own
+        on_it.where(permission.c.team_id.in_(teams)),
     )
 
 
@@ -146,6 +145,19 @@ def grant(
     values = {"repository_id": repository_id, "repository_name": name, key: delegate, "role": str(role)}
     txn.execute(upsert(txn.dialect, permission, "repository_id", key, update=("role",)).values(**values))
     txn.changed("permission", repository_id)
+
+
+def grant_all(txn: Transaction, repository: Repository, roles: Mapping[tuple[int | None, int | None], Role]) -> None:
+    """
+    Give each of these (a user or robot, and None; or None, and a team) exactly this role, all at once: of whom nobody
+    has to be asked any more whether they could be given one.
+    """
+    for place, key in enumerate(("grantee_id", "team_id")):
+        common = {"repository_id": repository.id, "repository_name": str(repository.name)}
+        rows = [common | {key: who[place], "role": str(role)} for who, role in roles.items() if who[place] is not None]
+        if rows:
+            txn.execute(upsert(txn.dialect, permission, "repository_id", key, update=("role",)), rows)
+    txn.changed("permission", repository.id)
 
 
 def revoke(txn: Transaction, repository_id: int, *, grantee_id: int | None = None, team_id: int | None = None) -> bool:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from quay.database import Transaction
 from quay.database.schema import namespace, team, team_member
 from quay.database.schema import prototype as table
-from quay.model.permission import GrantInvalid, Role, check_grantee, check_team, grant
+from quay.model.permission import GrantInvalid, Role, check_grantee, check_team, grant_all
 
 if TYPE_CHECKING:
     from quay.model.repository import Repository
@@ -113,12 +113,11 @@ def apply(txn: Transaction, repository: Repository, creator_id: int | None) -> N
     """
     applies = sa.or_(table.c.activating_id.is_(None), table.c.activating_id == creator_id)
     statement = sa.select(table).where(table.c.organization_id == repository.namespace_id, applies)
-    delegates = {}
+    roles = {}
     for row in sorted(txn.execute(statement), key=lambda row: (row.activating_id is not None, Role.parse(row.role))):
-        delegates[row.delegate_id, row.delegate_team_id] = Role.parse(row.role)
-    for (grantee_id, team_id), given in delegates.items():
-        if grantee_id is None or grantee_id != creator_id:
-            grant(txn, repository.id, grantee_id=grantee_id, team_id=team_id, role=given)
+        roles[row.delegate_id, row.delegate_team_id] = Role.parse(row.role)
+    roles.pop((creator_id, None), None)
+    grant_all(txn, repository, roles)
 
 
 def _check_room(txn: Transaction, organization_id: int) -> None:
