@@ -9,7 +9,7 @@ JavaScript; what scripts add is in `/static/`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -28,7 +28,7 @@ from quay.web.api.identity import CsrfRefused, Identifier, Identity
 from quay.web.api.route import Route
 from quay.web.console import home
 from quay.web.console.action import Action, Fields
-from quay.web.console.page import Elsewhere, Page, PageTable, SignInFirst, View
+from quay.web.console.page import Elsewhere, NoPage, Page, PageTable, SignInFirst, View
 from quay.web.pages import Pages
 from quay.web.request import RegistryRequest, Translations
 from quay.web.respond import run_handler, send_empty
@@ -72,6 +72,7 @@ class Console(Resource):
         for number, page in enumerate(page for table in TABLES for page in table):
             app.route(page.path, methods=["GET"], endpoint=f"page {number}")(self._endpoint(page))
         app.route("/do/<nickname>", methods=["POST"], endpoint="do")(self._begin)
+        app.route("/do-each/<nickname>", methods=["POST"], endpoint="do each")(self._begin_each)
         app.handle_errors(HTTPException)(cast("Any", self._unrouted))
         resource: IResource = app.resource()
         return resource
@@ -85,8 +86,15 @@ class Console(Resource):
     def _begin(self, request: RegistryRequest, nickname: str) -> Deferred[None]:
         return run_handler(request, self._do(request, nickname), self._translations, self._refuse)
 
+    def _begin_each(self, request: RegistryRequest, nickname: str) -> Deferred[None]:
+        return run_handler(request, self._do(request, nickname, each=True), self._translations, self._refuse)
+
     def _unrouted(self, request: RegistryRequest, failure: Failure) -> bytes:
-        """What Klein sends, and finishes, where it finds no page: to a person a page, to a client its JSON."""
+        """What Klein sends, and finishes, where it finds no page."""
+        return self._nothing(request)
+
+    def _nothing(self, request: RegistryRequest) -> bytes:
+        """That there is no page here: to a person a page, to a client its JSON."""
         if b"text/html" in (request.getHeader(b"Accept") or b""):
             return self._composed(request, None, "console/problem.html", status=404, **_NO_PAGE)
         where = request.path.decode("latin-1")[:160]
@@ -114,6 +122,10 @@ class Console(Resource):
             return
         except Elsewhere as moved:
             _redirect(request, moved.where)
+            return
+        except NoPage:
+            request.write(self._nothing(request))
+            request.finish()
             return
         self._send(request, identity, page.template, **context)
 
@@ -149,32 +161,51 @@ class Console(Resource):
         return curl
 
     def _refuse(self, request: RegistryRequest, error: RegistryError) -> None:
-        sentence = f"{error.message} {error.advice}".strip()
+        sentence = _sentence(error)
         heading = _HEADINGS.get(error.status, "This did not work")
         self._send(request, None, "console/problem.html", status=error.status, heading=heading, sentence=sentence)
 
     # --- actions
 
-    async def _do(self, request: RegistryRequest, nickname: str) -> None:
+    async def _do(self, request: RegistryRequest, nickname: str, *, each: bool = False) -> None:
         fields = await self._fields(request)
         identity = await self._identifier.identify(request)
         route = self._api.route(nickname)
         self._check_meant(identity, fields)
-        action = Action.of(route, fields)
         back = local(fields.get("_back", ["/"])[0])
         try:
+            _check_typed(fields)
+            actions = Action.each(route, fields) if each else [Action.of(route, fields)]
             await self._show_password(request, identity, fields)
-            answer = await self._api.invoke(request, identity, nickname, action.path, body=action.body)
+            answer = await self._perform(request, identity, actions)
         except FreshLoginRequired:
-            self._send(request, identity, "console/fresh.html", fields=fields, nickname=nickname, problem="", back=back)
+            where = request.path.decode("latin-1")
+            self._send(request, identity, "console/fresh.html", fields=fields, where=where, back=back)
         except RegistryError as refused:
-            self._flash(request, "wrong", f"{refused.message} {refused.advice}".strip())
+            self._flash(request, "wrong", _sentence(refused))
             _redirect(request, back)
         else:
             self._done(request, identity, route, fields, answer)
 
+    async def _perform(self, request: RegistryRequest, identity: Identity, actions: Sequence[Action]) -> Any:
+        """Do all of them, though some be refused; gives the answer to the last. Raises what was refused."""
+        answer, refused = None, []
+        for action in actions:
+            try:
+                nickname = action.route.nickname
+                answer = await self._api.invoke(request, identity, nickname, action.path, body=action.body)
+            except FreshLoginRequired:
+                raise
+            except RegistryError as error:
+                refused.append(error)
+        if refused and len(actions) > 1:
+            raise BadRequest(f"{len(refused)} of {len(actions)} were not done. {_sentence(refused[0])}")
+        if refused:
+            raise refused[0]
+        return answer
+
     def _done(self, request: RegistryRequest, identity: Identity, route: Route, fields: Fields, answer: Any) -> None:
-        next_ = local(fields.get("_next", fields.get("_back", ["/"]))[0])
+        next_ = local(_filled(fields.get("_next", fields.get("_back", ["/"]))[0], answer))
         if route.nickname in SHOWN:
             request.setResponseCode(200)
             self._send(request, identity, SHOWN[route.nickname], answer=answer, next=next_)
@@ -242,6 +273,27 @@ def local(where: str) -> str:
     if not where.startswith("/") or where.startswith("//") or "\\" in where or not where.isprintable():
         return "/"
     return quote(where, safe="/?&=%:+@,;~#!$'()*[]-._")
+
+
+def _filled(where: str, answer: Any) -> str:
+    """`where` with what the answer knows: `/repository/{namespace}/{name}` leads to what has just been made."""
+    known = answer if isinstance(answer, dict) else {}
+    for name, value in known.items():
+        if isinstance(value, str):
+            where = where.replace(f"{{{name}}}", quote(value))
+    return where
+
+
+def _check_typed(fields: Fields) -> None:
+    """Raises `BadRequest` if the form asks for a name to be typed, and another one was."""
+    expected = fields.get("_expect", [""])[0]
+    typed = fields.get("_typed", [""])[0].strip()
+    if expected != typed and "_expect" in fields:
+        raise BadRequest(f"To be sure, type {expected!r}: you typed {typed[:80]!r}, so nothing was done.")
+
+
+def _sentence(error: RegistryError) -> str:
+    return f"{error.message} {error.advice}".strip()
 
 
 def _here(request: RegistryRequest) -> str:

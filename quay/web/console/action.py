@@ -2,8 +2,9 @@
 What the forms of the console do: each is a call of the API, with the same rights, checks, words and audit entries.
 
 A form names the route; its fields `path.NAME` are the parameters of the path, and `field.NAME` the members of the body
-(`field.delegate.name` for a nested one), in the types that the route's schema says. The same declaration gives the
-command line that does it without a browser.
+(`field.delegate.name` for a nested one), in the types that the route's schema says. A time in seconds since the epoch
+may be written as a date, as browsers send what was picked in a calendar. The same declaration gives the command line
+that does it without a browser.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -43,6 +45,18 @@ class Action:
         body = None if route.body is None else _object(route.body.schema, fields, FIELD)
         return cls(route, path, body)
 
+    @classmethod
+    def each(cls, route: Route, fields: Fields) -> list[Action]:
+        """One action for each value of the parameter of the path that the form sends several times. Raises as `of`."""
+        given = {PATH + name: fields.get(PATH + name, ()) for name in route.parameters}
+        if not all(given.values()):
+            raise BadRequest("Nothing was chosen, so nothing was done.")
+        count = max(map(len, given.values()))
+        return [
+            cls.of(route, {**fields, **{name: values[number : number + 1] or values for name, values in given.items()}})
+            for number in range(count)
+        ]
+
     def command(self, base: str) -> str:
         """How to do the same with curl, for the server at `base`; the token is left to the reader's environment."""
         address = self.route.template
@@ -64,22 +78,43 @@ def _parameter(name: str, text: str) -> Any:
 
 
 def _object(schema: Mapping[str, Any], fields: Fields, prefix: str) -> dict[str, Any]:
+    if "properties" not in schema:
+        return _free(fields, prefix)
     made: dict[str, Any] = {}
-    for name, member in schema.get("properties", {}).items():
+    for name, member in schema["properties"].items():
         value = _member(member, fields, prefix + name)
         if value is not _ABSENT:
             made[name] = value
     return made
 
 
+def _free(fields: Fields, prefix: str) -> dict[str, Any]:
+    """The members of an object whose schema names none: texts, and objects of texts."""
+    made: dict[str, Any] = {}
+    for whole in (name for name in fields if name.startswith(prefix)):
+        name, _, below = whole[len(prefix) :].partition(".")
+        if below:
+            made[name] = {**(made[name] if isinstance(made.get(name), dict) else {}), below: fields[whole][-1]}
+        else:
+            made[name] = fields[whole][-1]
+    return made
+
+
 _ABSENT: Final = object()
 
 
-def _member(schema: Mapping[str, Any], fields: Fields, name: str) -> Any:
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a value may have."""
+    if "anyOf" in schema:
+        return [kind for member in schema["anyOf"] for kind in _kinds(member)]
     kinds = schema.get("type", "string")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if "object" in kinds:
-        nested = any(other.startswith(f"{name}.") for other in fields)
+    return [kinds] if isinstance(kinds, str) else kinds
+
+
+def _member(schema: Mapping[str, Any], fields: Fields, name: str) -> Any:
+    kinds = _kinds(schema)
+    if "object" in kinds:  # it is there with a member of it, or empty, with a field of its own name
+        nested = name in fields or any(other.startswith(f"{name}.") for other in fields)
         return _object(schema, fields, f"{name}.") if nested else _ABSENT
     if name not in fields:
         return _ABSENT
@@ -96,7 +131,15 @@ def _scalar(kind: str, text: str, name: str) -> Any:
         return text not in ("", "0", "false", "off")
     if kind not in ("integer", "number"):
         return text
-    try:
-        return int(text) if kind == "integer" else float(text)
-    except ValueError:
-        raise BadRequest(f"{name.removeprefix(FIELD)!r} must be a number.") from None
+    for number in (int if kind == "integer" else float, _moment):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    raise BadRequest(f"{name.removeprefix(FIELD)!r} must be a number.")
+
+
+def _moment(text: str) -> int:
+    """A date, or a date and time, in UTC unless it says otherwise, in seconds since the epoch. Raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

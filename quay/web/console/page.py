@@ -81,6 +81,10 @@ class Elsewhere(Exception):
         self.where = where
 
 
+class NoPage(Exception):
+    """There is no page at this address, after all."""
+
+
 class SignInFirst(Exception):
     """The page is for those who are signed in."""
 

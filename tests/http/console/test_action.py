@@ -1,6 +1,6 @@
 """A form of the console is a call of the API: with the types that the route says, and the same as a command."""
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
@@ -27,6 +27,8 @@ class Body(TypedDict):
     until: NotRequired[int | None]
     words: NotRequired[list[str]]
     inner: NotRequired[Inner]
+    when: NotRequired[int | float | None]
+    free: NotRequired[dict[str, Any]]
 
 
 @routes.put("/repository/<repository:repository>/thing/<thing>", "changeThing", needs.anybody)
@@ -74,6 +76,64 @@ def test_not_a_number():
     """A text where a number must stand is refused, by the name of the field."""
     with pytest.raises(BadRequest, match="'count' must be a number"):
         Action.of(ROUTE, form(field__count=["many"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", None),
+        ("1790000000", 1790000000),
+        ("2026-12-31", 1798675200),
+        ("2026-12-31T12:30", 1798720200),
+        ("2026-12-31T12:30+01:00", 1798716600),
+    ],
+)
+def test_a_date(text, seconds):
+    """A time in seconds may be sent as a calendar has it; nothing is no time."""
+    assert Action.of(ROUTE, form(field__when=[text])).body == {"when": seconds}
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-13-01", "2026-02-30", "31.12.2026"])
+def test_not_a_date(text):
+    """What is neither a number nor a day is refused."""
+    with pytest.raises(BadRequest, match="'when' must be a number"):
+        Action.of(ROUTE, form(field__when=[text]))
+
+
+def test_free_members():
+    """An object whose members no schema names has what the form names, in objects of one more level at most."""
+    fields = {
+        **form(),
+        "field.free.url": ["u"],
+        "field.free.target.kind": ["user"],
+        "field.free.target.name": ["n"],
+        "field.free.a.b.c": ["d"],
+    }
+    assert Action.of(ROUTE, fields).body == {
+        "free": {"url": "u", "target": {"kind": "user", "name": "n"}, "a": {"b.c": "d"}}
+    }
+
+
+def test_an_empty_object():
+    """A field of its own name says that an object is there, with nothing in it."""
+    assert Action.of(ROUTE, form(field__free=[""])).body == {"free": {}}
+
+
+def test_each():
+    """A form that sends one parameter of the path several times is as many actions, alike in all else."""
+    fields = form(field__title=["T"]) | {"path.thing": ["x", "y"]}
+    actions = Action.each(ROUTE, fields)
+    assert [action.path["thing"] for action in actions] == ["x", "y"]
+    assert {str(action.path["repository"]) for action in actions} == {"a/b"}
+    assert all(action.body == {"title": "T"} for action in actions)
+
+
+def test_each_of_nothing():
+    """That no box is checked is said, and nothing is done."""
+    fields = form()
+    del fields["path.thing"]
+    with pytest.raises(BadRequest, match="Nothing was chosen"):
+        Action.each(ROUTE, fields)
 
 
 @pytest.mark.parametrize("name", ["", "a", "A/b", "a/../b", "a/b\0"])
