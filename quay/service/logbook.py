@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quay.model import namespace
+from quay.model import logs, namespace
 from quay.model.logs import LATEST, Selection
 from quay.model.namespace import NamespaceInvalid
 from quay.registry.logbook import Format, chapters, heading, lines
@@ -38,6 +38,7 @@ async def export(
         start_ms=0 if start_ms is None else start_ms,
         end_ms=LATEST if end_ms is None else end_ms,
     )
+    selection = await core.database.read(logs.owned, selection)
     written = 0
     write(heading(form))
     async for chapter in chapters(core.database, selection):

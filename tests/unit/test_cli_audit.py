@@ -48,6 +48,7 @@ class Installation:
 
 
 def _written(txn: Transaction) -> None:
+    txn.now_ms = NOON - 50 * DAY_MS
     owner = namespace.create_user(txn, "devtable", time_machine_s=1)
     append(
         txn,
@@ -76,7 +77,7 @@ def test_verify(installation: Installation) -> None:
     """A log that nobody touched is in order; its head is printed last, and is found again."""
     said, _ = installation.run("verify")
     head = said.splitlines()[-1].removeprefix("Head: ")
-    assert "30 entries are under 3 seals; 0 problems." in said
+    assert "30 entries under 3 seals: no problems." in said
     assert installation.run("verify", "--head", head)[0] == said
 
 
@@ -95,7 +96,7 @@ def test_verify_a_shortened_log(installation: Installation) -> None:
         sa.delete(schema.audit).where(schema.audit.c.seal_id == 3),
         sa.delete(schema.audit_seal).where(schema.audit_seal.c.id == 3),
     )
-    assert "20 entries are under 2 seals; 0 problems." in installation.run("verify")[0]
+    assert "20 entries under 2 seals: no problems." in installation.run("verify")[0]
     said, _ = installation.run("verify", "--head", head, status=1)
     assert f"The seal that was noted, {head}, is not in the chain" in said
 
