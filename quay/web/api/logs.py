@@ -174,11 +174,11 @@ async def list_all_logs(call: Call, query: LogsQuery) -> LogView:
 async def _list(
     call: Call, about: str, whole: Selection, query: Mapping[str, Any], *, with_namespace: bool = False
 ) -> LogView:
-    about = f"logs of {about} by {query.get('performer')} {query.get('starttime')}-{query.get('endtime')}"
+    about = f"logs of {about} by {query.get('performer')}"
     begun = pages.position(call.means.seals, query.get("next_page"), about)
     if begun is None:
         start_ms, end_ms, past = *_range(call, query), None
-    else:
+    else:  # of a later page, the range is that of the first one, whatever days are given
         start_ms, end_ms, past = begun[0], begun[1], Position(*begun[2:])
     selection = attrs.evolve(whole, start_ms=start_ms, end_ms=end_ms)
     found, owners = await call.read(_page, selection, query.get("performer"), past)
