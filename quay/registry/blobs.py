@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from quay import faults
 from quay.database import Database
 from quay.interfaces import IBlobSource, IBlobStore
 from quay.model import blob as rows
@@ -153,6 +154,7 @@ class Blobs:
         """Unlink the blob from this repository. Raises `BlobUnknown`; `Denied` while a manifest needs it."""
         if not await self._database.write(rows.unlink_blob, repository.id, digest):
             raise unknown(repository, digest)
+        faults.point("blob.unlinked")
 
 
 async def linked(

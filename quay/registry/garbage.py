@@ -117,6 +117,7 @@ class GarbageCollector:
         await run.through("links", self._links, self._unlink(done))
         await self._sweep(run, done, everything=thorough)
         await self._database.write(garbage.remember, run.moved)
+        faults.point("gc.finished")
         if done:
             log.info("Garbage collected: {done}", done=done)
         return done
@@ -145,6 +146,7 @@ class GarbageCollector:
     def _remove_tags(self, done: Collected) -> Act:
         async def remove(repository_id: int, ids: Sequence[int]) -> None:
             done.tags += await self._database.write(garbage.remove_tags, repository_id, ids)
+            faults.point("gc.tags-removed")
 
         return remove
 
@@ -152,6 +154,7 @@ class GarbageCollector:
         async def remove(repository_id: int, ids: Sequence[int]) -> None:
             grace_s = self._policy.grace_s
             done.manifests += await self._database.write(garbage.remove_manifests, repository_id, ids, grace_s)
+            faults.point("gc.manifests-removed")
 
         return remove
 
@@ -186,6 +189,7 @@ class GarbageCollector:
     async def _finish_what_others_began(self, run: _Run, done: Collected) -> None:
         while not run.time.spent:
             doomed = await self._database.write(condemned.overdue, PAGE)
+            faults.point("gc.taken-over")
             await self._remove_bytes(doomed, done)
             if not doomed:
                 return
@@ -199,6 +203,7 @@ class GarbageCollector:
         removed = [one for one in doomed if self._clock.seconds() < until and await self._remove(one)]
         faults.point("gc.bytes-deleted")
         await self._database.write(condemned.gone, removed)
+        faults.point("gc.gone")
         done.bytes += sum(one.size for one in removed)
         self._progress(f"So far: {done}.")
 
@@ -210,6 +215,7 @@ class GarbageCollector:
         except StorageError as error:
             log.error("{digest} could not be removed: {error}", digest=doomed.digest, error=error)
             return False
+        faults.point("gc.blob-removed")
         return True
 
 

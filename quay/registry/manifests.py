@@ -304,6 +304,7 @@ class Manifests:
             gone = await self._database.write(content.delete_manifest, repository.id, digest)
         if gone is None:
             raise unknown(repository, reference)
+        faults.point("manifest.deleted")
         for tag in gone or (None,):
             self._bus.publish(Deleted.by(caller, repository, digest=digest, tag=None if tag is None else Tag(tag)))
 

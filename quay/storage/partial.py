@@ -164,6 +164,7 @@ class PartialFile:
             self._unlink()
         finally:
             os.close(self._fd)
+        faults.point("upload.discarded")
 
     def _unlink(self) -> None:
         if self._has_its_name():  # after the rename, the next upload may have it
