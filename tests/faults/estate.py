@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,10 @@ ALONE, UNLINKED, BEGUN = _layer("alone"), _layer("unlinked"), _layer("begun")
 
 @attrs.frozen
 class Deletion:
-    """What a client deletes; `path` of the repository is 404 afterwards."""
+    """What a client deletes; `path` of the repository is 404 afterwards, and `rows` finds nothing."""
 
     path: str
+    rows: str = attrs.field(repr=False)
 
     def do(self, client: Client) -> bool:
         """False if it had been deleted before."""
@@ -127,11 +129,13 @@ class Deletion:
         return client.call("HEAD", APP, self.path, headers=headers).expect(200, 404).status == 404
 
 
+_TAGS = "SELECT name FROM tag WHERE end_ms IS NULL AND name = '{}'"
+_MANIFESTS = "SELECT digest FROM manifest WHERE unreachable_ms IS NULL AND digest = '{}'"
+_LINKS = "SELECT digest FROM repository_blob JOIN blob ON blob.id = blob_id WHERE digest = '{}'"
 DELETIONS = [
-    Deletion("manifests/deleted"),
-    Deletion("manifests/dropped"),
-    Deletion(f"manifests/{DROP[4].content.digest}"),
-    Deletion(f"blobs/{digest_of(UNLINKED)}"),
+    *(Deletion(f"manifests/{tag}", _TAGS.format(tag)) for tag in ("deleted", "dropped")),
+    Deletion(f"manifests/{DROP[4].content.digest}", _MANIFESTS.format(DROP[4].content.digest)),
+    Deletion(f"blobs/{digest_of(UNLINKED)}", _LINKS.format(digest_of(UNLINKED))),
 ]
 
 
@@ -161,6 +165,17 @@ def _both(client: Client) -> dict[str, str]:
     return {"Authorization": f"Bearer {json.loads(answer.body)['token']}"}
 
 
+def copied(data: Path, target: Path) -> Path:
+    """`target`, made a copy of a data directory but for the hundreds of directories that hold nothing."""
+    for path in data.rglob("*"):
+        if path.is_file():
+            place = target / path.relative_to(data)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+    (target / "blobs" / "uploads").mkdir(exist_ok=True)
+    return target
+
+
 class Estate:
     """The oracle over one data directory."""
 
@@ -187,6 +202,18 @@ class Estate:
                 assert put.tag is None or _tagged(database, put) == put.content.digest
             for one in [*_kept(database, stored), *_restorable(database, stored, ahead_h)]:
                 _check_whole(database, files, one)
+
+    def check_deleted(self, deletions: Iterable[Deletion]) -> None:
+        """Raises AssertionError unless these deletions are in the rows."""
+        with self._database() as database:
+            for deletion in deletions:
+                assert database.execute(deletion.rows).fetchall() == [], f"{deletion} was acknowledged"
+
+    def strays(self) -> set[str]:
+        """The digests of bytes that no row places."""
+        with self._database() as database:
+            placed = database.execute("SELECT digest FROM blob JOIN placement ON blob_id = blob.id")
+            return set(self._files()) - {digest for (digest,) in placed}
 
     def check_swept(self) -> None:
         """Raises AssertionError unless nothing is left but what is to be kept."""

@@ -1,9 +1,10 @@
 /*
  * Loaded into a server before the C library: writes down, in order, all that happens to the files below a directory,
  * so that a test can work out what a power cut at any moment would have left of them; and, while a certain file exists,
- * lets every write and every sync below that directory fail with EIO.
+ * lets every write and every sync below that directory fail with the errno that it names, and with EIO and EROFS every
+ * other change, too.
  *
- * QUAY_JOURNAL is the file to write to, QUAY_JOURNAL_ROOT the directory, QUAY_JOURNAL_BROKEN the file that means EIO.
+ * QUAY_JOURNAL is the file to write to, QUAY_JOURNAL_ROOT the directory, QUAY_JOURNAL_BROKEN the file with an errno.
  * A record is a line of JSON; the bytes of a write follow theirs. A sync is written down when it has succeeded, an
  * answer before it is sent: what a record says about durability is true at that moment.
  */
@@ -37,7 +38,33 @@ __attribute__((constructor)) static void begin(void) {
 
 static int below(const char *path) { return root && strncmp(path, root, strlen(root)) == 0; }
 static int is_tracked(int fd) { return fd >= 0 && fd < FDS && tracked[fd]; }
-static int fails(int fd) { return is_tracked(fd) && broken && access(broken, F_OK) == 0; }
+
+/* The errno with which changes fail now, 0 for none. */
+static int broken_with(void) {
+    char text[16] = "";
+    int fd = broken ? REAL(open)(broken, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0) return 0;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    REAL(close)(fd);
+    return length > 0 ? atoi(text) : 0;
+}
+
+static int fails(int fd) {
+    int saved = errno, with = is_tracked(fd) ? broken_with() : 0;
+    errno = with ? with : saved;
+    return with;
+}
+
+/* A full medium lets names go, and a broken one does not. */
+static int keeps(const char *path) {
+    int saved = errno, with = below(path) ? broken_with() : 0;
+    errno = with ? with : saved;
+    return with == EIO || with == EROFS;
+}
+
+static int refuses(const char *path, int flags) {
+    return (flags & (O_CREAT | O_TRUNC) || (flags & O_ACCMODE) != O_RDONLY) && keeps(path);
+}
 
 static void put(const void *data, size_t count) {
     for (ssize_t n; count; data = (const char *)data + n, count -= (size_t)n)
@@ -81,6 +108,7 @@ static mode_t mode_of(int flags, va_list values) { return flags & O_CREAT ? va_a
         va_start(values, flags);                                                   \
         mode_t mode = mode_of(flags, values);                                      \
         va_end(values);                                                            \
+        if (refuses(path, flags)) return -1;                                       \
         return opened(REAL(name)(path, flags, mode), path, flags);                 \
     }
 #define OPENAT(name)                                                               \
@@ -89,6 +117,7 @@ static mode_t mode_of(int flags, va_list values) { return flags & O_CREAT ? va_a
         va_start(values, flags);                                                   \
         mode_t mode = mode_of(flags, values);                                      \
         va_end(values);                                                            \
+        if (refuses(path, flags)) return -1;                                       \
         return opened(REAL(name)(at, path, flags, mode), path, flags);             \
     }
 OPEN(open)
@@ -109,14 +138,14 @@ static ssize_t written(int fd, const void *data, ssize_t count, off_t at) {
 }
 
 ssize_t write(int fd, const void *data, size_t count) {
-    if (fails(fd)) return errno = EIO, -1;
+    if (fails(fd)) return -1;
     ssize_t done = REAL(write)(fd, data, count);
     return is_tracked(fd) && done > 0 ? written(fd, data, done, lseek(fd, 0, SEEK_CUR) - done) : done;
 }
 
 #define PWRITE(name, offset)                                                       \
     ssize_t name(int fd, const void *data, size_t count, offset at) {              \
-        if (fails(fd)) return errno = EIO, -1;                                     \
+        if (fails(fd)) return -1;                                                  \
         return written(fd, data, REAL(name)(fd, data, count, at), at);             \
     }
 PWRITE(pwrite, off_t)
@@ -145,33 +174,37 @@ static int synced(int fd, int done) {
     return done;
 }
 
-int fsync(int fd) { return fails(fd) ? errno = EIO, -1 : synced(fd, REAL(fsync)(fd)); }
-int fdatasync(int fd) { return fails(fd) ? errno = EIO, -1 : synced(fd, REAL(fdatasync)(fd)); }
+int fsync(int fd) { return fails(fd) ? -1 : synced(fd, REAL(fsync)(fd)); }
+int fdatasync(int fd) { return fails(fd) ? -1 : synced(fd, REAL(fdatasync)(fd)); }
 
 int rename(const char *from, const char *to) {
+    if (keeps(to)) return -1;
     int done = REAL(rename)(from, to);
     if (!done && below(to)) note(0, 0, "{\"op\":\"rename\",\"path\":\"%s\",\"to\":\"%s\"}\n", from, to);
     return done;
 }
 
 int unlink(const char *path) {
+    if (keeps(path)) return -1;
     int done = REAL(unlink)(path);
     if (!done && below(path)) note(0, 0, "{\"op\":\"unlink\",\"path\":\"%s\"}\n", path);
     return done;
 }
 
 int mkdir(const char *path, mode_t mode) {
+    if (keeps(path)) return -1;
     int done = REAL(mkdir)(path, mode);
     if (!done && below(path)) note(0, 0, "{\"op\":\"mkdir\",\"path\":\"%s\"}\n", path);
     return done;
 }
 
-/* The digest of what an answer acknowledges, if it does. */
+/* The digest of what an answer acknowledges, if it does; of a deletion, that it was accepted. */
 ssize_t send(int fd, const void *data, size_t count, int flags) {
     static const char status[] = "HTTP/1.1 201", name[] = "Docker-Content-Digest: ";
     if (count > sizeof status && memcmp(data, status, sizeof status - 1) == 0) {
         const char *found = memmem(data, count, name, sizeof name - 1);
         if (found) note(0, 0, "{\"op\":\"created\",\"digest\":\"%.71s\"}\n", found + sizeof name - 1);
     }
+    if (count > sizeof status && memcmp(data, "HTTP/1.1 202", sizeof status - 1) == 0) note(0, 0, "{\"op\":\"accepted\"}\n");
     return REAL(send)(fd, data, count, flags);
 }

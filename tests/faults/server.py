@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -15,6 +16,8 @@ from tests.integration.test_crash import Oracle
 from tests.server import RunningQuay
 
 PATIENCE = 20.0
+BUSY = {"QUAY_GARBAGE_COLLECTION_FREQUENCY": "1"}
+"""The environment of a server that collects garbage all the time."""
 REPOSITORY = "dev/app"
 
 
@@ -55,6 +58,32 @@ class Served:
         assert error["message"].endswith(".")
         assert int(answer.headers["Retry-After"]) > 0
         return answer
+
+    def delete(self, data: bytes) -> Answer:
+        """What is said to the deletion of a blob."""
+        return self.client.call("DELETE", REPOSITORY, f"blobs/{digest_of(data)}")
+
+    def file_of(self, data: bytes) -> Path:
+        """Where its bytes lie while they are there."""
+        algorithm, _, hexadecimal = digest_of(data).partition(":")
+        return self.server.data / "blobs" / "blobs" / algorithm / hexadecimal[:2] / hexadecimal
+
+    def await_removal(self, data: bytes) -> None:
+        """Wait until the collector has removed the bytes of a blob."""
+        await_that(lambda: not self.file_of(data).exists(), "garbage is removed")
+
+    def await_failed_removal(self, data: bytes) -> None:
+        """Wait until the collector has tried to remove the bytes of a blob, and could not."""
+        said = f"{digest_of(data)} could not be removed"
+        await_that(lambda: said in self.server.log, said)
+        assert self.file_of(data).read_bytes() == data
+
+    def let_claims_run_out(self) -> None:
+        """As if two minutes had passed since the collector tried."""
+        database = sqlite3.connect(self.server.data / "quay.db", timeout=10)
+        with database:
+            database.execute("UPDATE condemned SET until_ms = 0 WHERE NOT gone")
+        database.close()
 
     def services(self) -> dict[str, bool]:
         """What /health says."""

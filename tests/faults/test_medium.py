@@ -13,7 +13,7 @@ import pytest
 
 from tests.distribution import Client
 from tests.faults.medium import MIB, Tmpfs
-from tests.faults.server import REPOSITORY, Served
+from tests.faults.server import BUSY, REPOSITORY, Served
 from tests.server import RunningQuay
 
 REFUSALS = 12
@@ -43,7 +43,7 @@ def everything(data: Path) -> Iterator[Tmpfs]:
 def served(template: Path, data: Path) -> Iterator[Served]:
     """A server on what has been mounted."""
     shutil.copytree(template, data, dirs_exist_ok=True)
-    with RunningQuay(data) as server:
+    with RunningQuay(data, BUSY) as server:
         yield Served.by(server)
 
 
@@ -96,13 +96,46 @@ def test_blobs_are_read_only(blobs: Tmpfs, served: Served) -> None:
     served.await_health(lambda services: all(services.values()))
 
 
+def test_space_returns_from_a_full_disk(blobs: Tmpfs, served: Served) -> None:
+    """With no room for blobs, one can still be deleted; its space returns, and somebody else can push."""
+    large = bytes(4 * MIB)
+    served.client.push_blob(REPOSITORY, large)
+    blobs.fill()
+    served.refused(b"no room" * 100_000)
+    served.delete(large).expect(202)
+    served.await_removal(large)
+    served.push("after")
+    served.pull()
+    served.check()
+
+
+def test_garbage_on_a_read_only_medium(blobs: Tmpfs, served: Served) -> None:
+    """Where bytes cannot be removed, deletions are answered as ever, and the bytes go when they can."""
+    garbage = b"garbage" * 1000
+    served.client.push_blob(REPOSITORY, garbage)
+    blobs.protect()
+    served.delete(garbage).expect(202)
+    served.await_failed_removal(garbage)
+    assert not served.client.has_blob(REPOSITORY, garbage)
+    served.pull()
+    blobs.protect(read_only=False)
+    served.let_claims_run_out()
+    served.await_removal(garbage)
+    served.push("after")
+    served.check()
+
+
 def test_nothing_has_room(everything: Tmpfs, served: Served) -> None:
     """With no room for the database either, what is there can be pulled; with room again, everything works."""
+    served.client.push_blob(REPOSITORY, b"loose")
     everything.fill()
     refuse_many(served, {503, 507})
     served.pull()
     with pytest.raises(AssertionError, match=r"50[37]"):
         served.client.begin(REPOSITORY, b"")
+    for answer in (served.client.call("DELETE", REPOSITORY, "manifests/kept"), served.delete(b"loose")):
+        assert int(answer.expect(503, 507).headers["Retry-After"]) > 0
+    served.pull()
     served.await_health(lambda services: not any(services.values()))
     everything.empty()
     served.push("after")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 from collections.abc import Sequence
 from itertools import cycle, islice
@@ -105,7 +104,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(template: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(template, tmp_path / "data"))
+    return estate.copied(template, tmp_path / "data")
 
 
 def check_recovery(data: Path) -> None:
