@@ -42,19 +42,21 @@ def built(directory: Path) -> Path:
 
 @attrs.frozen
 class Record:
-    """One thing that happened; `data` are the bytes of a write."""
+    """One thing that happened; `data` are the bytes of a write, `end` is where the journal went on after it."""
 
     op: str
     facts: dict[str, Any]
     data: bytes = attrs.field(default=b"", repr=False)
+    end: int = 0
 
 
 def records(journal: Path) -> Iterator[Record]:
     """All of them, in order."""
     with journal.open("rb") as file:
-        for line in file:
+        while line := file.readline():
             facts = json.loads(line)
-            yield Record(facts.pop("op"), facts, file.read(facts.get("count", 0)))
+            data = file.read(facts.get("count", 0))
+            yield Record(facts.pop("op"), facts, data, file.tell())
 
 
 @attrs.define(eq=False)
