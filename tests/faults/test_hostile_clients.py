@@ -60,30 +60,31 @@ def asked(served: Served) -> Asked:
 SMUGGLED = b"GET /v2/smuggled HTTP/1.1\r\nHost: r\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ("Content-Length: 4", "Transfer-Encoding: chunked"),
-        ("Transfer-Encoding: chunked", "Content-Length: 4"),
-        ("Content-Length: 4", "Content-Length: 44"),
-        ("Content-Length: 4, 44",),
-        ("Content-Length: +4",),
-        ("Content-Length: 0x4",),
-        ("Content-Length: -1",),
-        ("Content-Length: 4\x0b",),
-        ("Transfer-Encoding: chunked, identity",),
-        ("Transfer-Encoding: identity, chunked",),
-        ("Transfer-Encoding: xchunked",),
-        ("Transfer-Encoding: \x0bchunked",),
-        ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
-        ("Transfer-Encoding : chunked",),
-        ("Transfer-Encoding:\r\n chunked",),
-        ("X: y\nTransfer-Encoding: chunked",),
-        ("X: y\rTransfer-Encoding: chunked",),
-        ("Host: elsewhere",),
-        ("X\x00: y",),
-    ],
-)
+AMBIGUOUS = [
+    ("Content-Length: 4", "Transfer-Encoding: chunked"),
+    ("Transfer-Encoding: chunked", "Content-Length: 4"),
+    ("Content-Length: 4", "Content-Length: 44"),
+    ("Content-Length: 4, 44",),
+    ("Content-Length: +4",),
+    ("Content-Length: 0x4",),
+    ("Content-Length: -1",),
+    ("Content-Length: 4\x0b",),
+    ("Transfer-Encoding: chunked, identity",),
+    ("Transfer-Encoding: identity, chunked",),
+    ("Transfer-Encoding: xchunked",),
+    ("Transfer-Encoding: \x0bchunked",),
+    ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
+    ("Transfer-Encoding : chunked",),
+    ("Transfer-Encoding:\r\n chunked",),
+    ("X: y\nTransfer-Encoding: chunked",),
+    ("X: y\rTransfer-Encoding: chunked",),
+    ("Host: elsewhere",),
+    ("X\x00: y",),
+]
+"""Header lines with which a head or its body can be read in two ways."""
+
+
+@pytest.mark.parametrize("lines", AMBIGUOUS)
 def test_two_meanings_are_refused(asked: Asked, lines: tuple[str, ...]) -> None:
     """A head whose end or body could be read in two ways is answered 400, once; nothing after it is a request."""
     with asked.wire() as wire:
@@ -92,6 +93,40 @@ def test_two_meanings_are_refused(asked: Asked, lines: tuple[str, ...]) -> None:
         assert (reply.status, reply.headers["connection"]) == (400, "close")
         assert json.loads(reply.body)["errors"][0]["message"]
         assert wire.ended() == b""
+
+
+@pytest.mark.parametrize("lines", AMBIGUOUS)
+def test_two_meanings_are_refused_on_the_fast_path(asked: Asked, lines: tuple[str, ...]) -> None:
+    """Behind a pull that was answered from memory, and in one of its kind, such a head is refused all the same."""
+    pull = asked.head("GET", "manifests/kept", f"Accept: {MANIFEST}")
+    with asked.wire() as wire:
+        wire.send(pull)
+        assert wire.reply().body == asked.served.image.moved
+        wire.send(pull + asked.head("GET", "manifests/kept", *lines) + b"0\r\n\r\n" + SMUGGLED)
+        assert [wire.reply().status, wire.reply().status] == [200, 400]
+        assert wire.ended() == b""
+
+
+def test_a_pipeline_ends_at_its_first_bad_request(asked: Asked) -> None:
+    """What was asked before a bad request is answered, in order, whatever it takes; what comes behind it is not."""
+    data = asked.served.image.layers[0]
+    good = [asked.head("GET", f"blobs/{digest_of(data)}"), asked.head("GET", "manifests/kept", f"Accept: {MANIFEST}")]
+    with asked.wire() as wire:
+        wire.send(b"".join(good) + b"GET nowhere\r\n\r\n" + good[1])
+        assert (wire.reply().body, wire.reply().body) == (data, asked.served.image.moved)
+        assert wire.reply().status == 400
+        assert wire.ended() == b""
+
+
+def test_a_body_where_none_is_expected(asked: Asked) -> None:
+    """The body of a GET, of a HEAD and of a DELETE is read to its end, and never taken for a request."""
+    body = f"Content-Length: {len(SMUGGLED)}"
+    with asked.wire() as wire:
+        wire.send(asked.head("GET", "manifests/kept", f"Accept: {MANIFEST}", body) + SMUGGLED)
+        wire.send(asked.head("HEAD", "manifests/kept", f"Accept: {MANIFEST}", body) + SMUGGLED)
+        wire.send(asked.head("DELETE", "manifests/nothing", body) + SMUGGLED)
+        wire.send(asked.head("GET", "tags/list"))
+        assert [wire.reply(method).status for method in ("GET", "HEAD", "DELETE", "GET")] == [200, 200, 404, 200]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +249,12 @@ def test_ranges_that_cannot_be_satisfied(asked: Asked, asking: str) -> None:
         "bytes",
         "bytes=0-1,5-6",
         "bytes=" + "0-0," * 500,
+        "bytes=0-99,50-149",
+        "bytes=0-0,-1",
+        "bytes=",
+        "bytes=-",
+        "bytes=0-1-2",
+        "bytes=\xb2-3",
     ],
 )
 def test_ranges_that_mean_nothing(asked: Asked, asking: str) -> None:

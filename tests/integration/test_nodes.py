@@ -299,28 +299,14 @@ def test_nodes_survive_a_restart_of_the_database(cluster: Cluster, a: Client, b:
 
 
 def test_traffic_sees_a_restart_of_the_database_as_unavailable(cluster: Cluster, a: Client, b: Client) -> None:
-    """Whatever a request is doing when PostgreSQL dies, it is answered, and never with more than "come back later"."""
+    """
+    Whatever a request is doing when PostgreSQL dies, it is answered, and never with more than "come back later"; what
+    was acknowledged before, between and after is there, and what was deleted is not.
+    """
     image = pushed(a, "traffic")
-    done, statuses = Event(), {0: set[int](), 1: set[int]()}
-
-    def traffic(number: int) -> None:
-        client = Client((cluster.a, cluster.b)[number].host, "dev")
-        client.tokens = dict(a.tokens)
-        n = 0
-        while not done.is_set():
-            n += 1
-            manifest = (image.manifest, image.moved)[n % 2]
-            headers = {"Content-Type": MANIFEST}
-            for method, path, body in (
-                ("POST", f"blobs/uploads/?digest={digest_of(b'x%d' % n)}", b"x%d" % n),
-                ("PUT", f"manifests/t{number}", manifest),
-                ("GET", "tags/list", None),
-                ("GET", f"manifests/{digest_of(image.moved)}", None),
-            ):
-                statuses[number].add(client.call(method, REPOSITORY, path, body, headers).status)
-        client.close()
-
-    threads = [Thread(target=traffic, args=(number,)) for number in (0, 1)]
+    done = Event()
+    traffic = [Traffic(cluster, number, dict(a.tokens), image) for number in (0, 1)]
+    threads = [Thread(target=one.flow, args=(done,)) for one in traffic]
     for thread in threads:
         thread.start()
     for _ in range(3):
@@ -332,4 +318,59 @@ def test_traffic_sees_a_restart_of_the_database_as_unavailable(cluster: Cluster,
     done.set()
     for thread in threads:
         thread.join(30)
-    assert all(found <= {200, 201, 503} for found in statuses.values()), statuses
+    for one in traffic:
+        assert one.statuses <= {200, 201, 202, 404, 503} and 503 in one.statuses
+        assert one.hasty == []
+        for client in (a, b):
+            assert [n for n in one.kept if not client.has_blob(REPOSITORY, one.blob(n))] == []
+            assert [n for n in one.deleted if client.has_blob(REPOSITORY, one.blob(n))] == []
+            assert digest_of(client.manifest(REPOSITORY, f"t{one.number}") or b"") == cluster.tagged(f"t{one.number}")
+
+
+@attrs.define
+class Traffic:
+    """Pushes, deletes and pulls at one node, on and on; what was answered, and how each blob ended."""
+
+    cluster: Cluster
+    number: int
+    tokens: dict[str, str] = attrs.field(repr=False)
+    image: Image = attrs.field(repr=False)
+    statuses: set[int] = attrs.field(factory=set)
+    hasty: list[str] = attrs.field(factory=list)
+    """What was answered 503 without saying when to come back."""
+    kept: list[int] = attrs.field(factory=list)
+    deleted: list[int] = attrs.field(factory=list)
+
+    def blob(self, n: int) -> bytes:
+        return b"x%d of %d" % (n, self.number)
+
+    def flow(self, done: Event) -> None:
+        client = Client((self.cluster.a, self.cluster.b)[self.number].host, "dev")
+        client.tokens = self.tokens
+        n = 0
+        while not done.is_set():
+            n += 1
+            self._turn(client, n)
+        client.close()
+
+    def _turn(self, client: Client, n: int) -> None:
+        blob = digest_of(self.blob(n))
+        pushed = self._ask(client, "POST", f"blobs/uploads/?digest={blob}", self.blob(n)) == 201
+        if pushed and n % 3 == 0:
+            status = self._ask(client, "DELETE", f"blobs/{blob}")
+            self.deleted += [n] * (status == 202)  # else it may or may not have been
+        elif pushed:
+            self.kept.append(n)
+        manifest = (self.image.manifest, self.image.moved)[n % 2]
+        self._ask(client, "PUT", f"manifests/t{self.number}", manifest, {"Content-Type": MANIFEST})
+        self._ask(client, "GET", "tags/list")
+        self._ask(client, "GET", f"manifests/{digest_of(self.image.moved)}")
+
+    def _ask(
+        self, client: Client, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> int:
+        answer = client.call(method, REPOSITORY, path, body, headers)
+        self.statuses.add(answer.status)
+        if answer.status == 503 and not int(answer.headers.get("Retry-After", "0")):
+            self.hasty.append(f"{method} {path}")
+        return answer.status
