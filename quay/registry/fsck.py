@@ -2,9 +2,10 @@
 The check: rows against bytes, both ways, and rows against each other, in pages and beside a running server.
 
 What is found is what this registry takes care never to make: a placement without its bytes or with another size, bytes
-without a row, a tag without its manifest, a manifest without its links. `repair` takes away what is wrong and restores
-what can be; a blob that is missing heals when it is pushed again. Everything that is condemned on the way is under the
-protocol of `quay.model.condemned`.
+without a row, a tag without its manifest, a manifest that is not what its digest says, whose rows do not name what its
+bytes do, or without its links. `repair` takes away what is wrong and restores what can be; a blob whose bytes are
+nowhere remains a problem until it is pushed again. Everything that is condemned on the way is under the protocol of
+`quay.model.condemned`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class Check:
             await self._check_bytes(store)
         self._say("Comparing the rows with each other.")
         await self._check_loose(inspection.loose_tags, inspection.drop_tag)
+        await self._check_loose(inspection.torn_manifests, inspection.drop_manifest)
+        await self._check_loose(inspection.nameless_blobs, inspection.name_again)
         await self._check_loose(inspection.loose_manifests, inspection.link_again)
+        await self._check_loose(inspection.unheld_blobs, inspection.beyond_us)
         return self.found - self.mended
 
     def _problem(self, sentence: str) -> None:

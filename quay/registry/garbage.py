@@ -1,13 +1,20 @@
 """
 The garbage collector: what nobody can reach or restore any more goes, while the registry is at work.
 
-- A **tag** that ended goes when the time machine of its namespace does not reach back to its end.
+- A **tag** that ended (deleted, moved, expired) goes when the time machine of its namespace does not reach back to its
+  end. A manifest that was pushed by digest alone has a hidden tag, which ends after `Policy.untagged_s`.
 - A **manifest** goes when it has been unreachable for longer than that, and no tag that can still be restored named it,
-  or an index above it or a subject of it at any remove. Its labels and its children's names go with it; its blobs stay
-  linked for `Policy.grace_s`, because a client may just have been told that they are here.
-- A **link** goes when its lease has run out and no manifest of the repository names the blob.
-- A **blob** that no repository links goes: first its row, then, under the protocol of `quay.model.condemned`, its
-  bytes. A crash in between leaves a condemned row, which the next run finishes.
+  or an index above it or a subject of it at any remove. So the children of an index, and the referrers of a subject, go
+  after it, unless a tag or another index or subject of their own keeps them; one that was deleted by its digest goes
+  though they would. Its labels and its children's names go with it; its blobs stay linked for `Policy.grace_s`, because
+  a client may just have been told that they are here.
+- A **link** goes when its lease has run out and no manifest of the repository names the blob. The lease is
+  `Policy.upload_s` from the upload or the mount.
+- A **blob** that no repository links (its links went, or were deleted through the API, or their repository was) goes:
+  first its row, then, under the protocol of `quay.model.condemned`, its bytes. A crash in between leaves a condemned
+  row, which the next run finishes. Names are removed without a sync: a power cut may bring back bytes, which are then
+  in nobody's way, and which `quay fsck --repair` removes.
+- An **upload** to which nobody has written for `Policy.upload_s` is reaped by `Uploads.reap`, bytes first, then its row.
 
 Every kind has its candidates in the order of an index, and a position in it that outlives the process: a run looks at
 what became due since the last one. Once a day it looks at everything again, page by page, for what became garbage

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
 from quay.database import schema
+from quay.model import tag
 from quay.oci.errors import Unavailable
 from quay.oci.reference import Digest
 from quay.registry.fsck import Check
+from quay.registry.garbage import AllTheTime
 from quay.registry.scrub import Scrub
 from quay.threads import ImmediatePool
 from tests.unit.registry.test_garbage import IMAGES, Bytes, World
@@ -23,9 +23,9 @@ LAYER = Digest.of(b"layer")
 
 
 @pytest.fixture
-def world(sqlite_template: Path, tmp_path: Path) -> Iterator[World]:
-    """A registry with an image in it."""
-    found = World(f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}", random.Random(1))
+def world(database_url: str) -> Iterator[World]:
+    """A registry with an image in it, on either engine."""
+    found = World(database_url, random.Random(1))
     found.watched = False  # here it is the bytes that go wrong
     for text in World.texts(IMAGES[0]):
         push(found, text)
@@ -69,16 +69,18 @@ def test_all_is_well(world: World) -> None:
 
 @pytest.mark.parametrize(("bytes_", "said"), [(None, "are missing"), (b"lay", "are 3, not 5")])
 def test_bytes_that_are_not_there(world: World, bytes_: bytes | None, said: str) -> None:
-    """A missing or truncated blob is found; after the repair it is refused instead of wrong, and a push heals it."""
+    """A missing or truncated blob is found; after the repair it is refused instead of wrong, until a push heals it."""
     del world.store.blobs[LAYER]
     if bytes_ is not None:
         world.store.blobs[LAYER] = bytes_
     remaining, sentences = check(world)
     assert remaining == 1 and f"{LAYER} at local {said}" in sentences
-    assert check(world, repair=True)[0] == check(world)[0] == 0
+    assert check(world, repair=True)[0] == check(world)[0] == 1
+    assert f"The bytes of {LAYER} are nowhere" in check(world)[1]
     with pytest.raises(Unavailable):
         read(world)
     push(world, b"layer")
+    assert check(world)[0] == 0
     assert read(world) == b"layer"
 
 
@@ -112,6 +114,58 @@ def test_a_tag_without_its_manifest(world: World) -> None:
     assert check(world, repair=True)[0] == check(world)[0] == 0
 
 
+@pytest.mark.parametrize("wrong", [b"{}", IMAGES[1].raw, IMAGES[0].raw[:-1], b""])
+def test_a_manifest_that_is_not_its_own(world: World, wrong: bytes) -> None:
+    """A manifest whose bytes are not what its digest says is found and removed with its tag; a push brings it back."""
+    with world.engine.begin() as connection:
+        connection.execute(sa.update(schema.manifest).values(content=wrong))
+    remaining, sentences = check(world)
+    assert remaining == 1 and f"The manifest {IMAGES[0].digest} of me/one is not what its digest says" in sentences
+    assert check(world, repair=True)[0] == check(world)[0] == 0
+    one = world.repositories[0]
+    assert world.do(world.database.read(tag.resolve_tag, one.id, "latest")) is None
+    world.clock.advance(3600)
+    world.do(Deferred.fromCoroutine(world.collectors[0].run(AllTheTime())))  # whose leases had nearly run out
+    world.do(world.put(one, IMAGES[0], "latest"))
+    world.check_tags()
+
+
+def test_a_manifest_whose_blobs_no_row_names(world: World) -> None:
+    """The config and layers that a manifest names, and its rows do not, are found, and named and linked again."""
+    with world.engine.begin() as connection:
+        for table in (schema.manifest_blob, schema.repository_blob):
+            connection.execute(sa.delete(table))
+    remaining, sentences = check(world)
+    assert remaining == 3 and f"No row says that {IMAGES[0].digest} of me/one names {LAYER}" in sentences
+    assert check(world, repair=True)[0] == check(world)[0] == 0
+    world.clock.advance(100_000)
+    world.do(Deferred.fromCoroutine(world.collectors[0].run(AllTheTime(), thorough=True)))
+    assert read(world) == b"layer"
+    world.check_tags()
+
+
+def test_a_blob_without_a_row(world: World) -> None:
+    """A blob that a manifest names, and that has no row, remains a problem until it is pushed; then repair helps."""
+    with world.engine.begin() as connection:
+        for table in (schema.manifest_blob, schema.repository_blob, schema.placement, schema.blob):
+            connection.execute(sa.delete(table))
+    world.store.blobs.clear()
+    assert check(world, repair=True)[0] == 3
+    for text in World.texts(IMAGES[0]):
+        push(world, text)
+    assert check(world, repair=True)[0] == check(world)[0] == 0
+    assert read(world) == b"layer"
+
+
+def test_what_can_be_restored_is_checked_too(world: World) -> None:
+    """A manifest that only the time machine can bring back is checked like any other."""
+    world.do(world.database.write(tag.delete_tag, world.repositories[0].id, "latest"))
+    with world.engine.begin() as connection:
+        connection.execute(sa.delete(schema.manifest_blob))
+    assert check(world)[0] == 3
+    assert check(world, repair=True)[0] == check(world)[0] == 0
+
+
 def test_rot(world: World) -> None:
     """A blob of which a byte has flipped is set aside: it cannot be read, and a push heals it."""
     world.store.blobs[LAYER] = b"laYer"
@@ -119,8 +173,9 @@ def test_rot(world: World) -> None:
     assert LAYER not in world.store.blobs
     with pytest.raises(Unavailable):
         read(world)
+    assert check(world)[0] == 1
     push(world, b"layer")
-    assert scrub(world) == 0
+    assert scrub(world) == check(world)[0] == 0
     assert read(world) == b"layer"
 
 
