@@ -14,7 +14,7 @@ The garbage collector: what nobody can reach or restore any more goes, while the
   first its row, then, under the protocol of `quay.model.condemned`, its bytes. A crash in between leaves a condemned
   row, which the next run finishes. Names are removed without a sync: a power cut may bring back bytes, which are then
   in nobody's way, and which `quay fsck --repair` removes.
-- An **upload** to which nobody has written for `Policy.upload_s` is reaped by `Uploads.reap`, bytes first, then its row.
+- An **upload** to which nobody has written for `Policy.upload_s` is reaped by `Uploads.reap`: its bytes, then its row.
 
 Every kind has its candidates in the order of an index, and a position in it that outlives the process: a run looks at
 what became due since the last one. Once a day it looks at everything again, page by page, for what became garbage

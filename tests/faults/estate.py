@@ -139,18 +139,16 @@ DELETIONS = [
 ]
 
 
-def push(client: Client) -> None:
-    """Everything, with nothing deleted yet."""
-    for put in DROP[:4]:
-        put.do(client)
-    for put in KEEP:
+def push(client: Client, acknowledged: list[Put] | None = None) -> None:
+    """Everything, with nothing deleted yet; `acknowledged` hears of each manifest."""
+    for put in DROP[:4] + KEEP + DROP[4:]:
         if put.repository == OTHER:
             mount = f"blobs/uploads/?mount={digest_of(MOUNTED)}&from={APP}"
             client.login(OTHER)
             client.call("POST", OTHER, mount, headers=_both(client)).expect(201)
         put.do(client)
-    for put in DROP[4:]:
-        put.do(client)
+        if acknowledged is not None:
+            acknowledged.append(put)
     for blob in (ALONE, UNLINKED):
         client.push_blob(APP, blob)
     client.append(APP, client.begin(APP, BEGUN), 1000)
@@ -172,7 +170,7 @@ def copied(data: Path, target: Path) -> Path:
             place = target / path.relative_to(data)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-    (target / "blobs" / "uploads").mkdir(exist_ok=True)
+    (target / "blobs" / "uploads").mkdir(parents=True, exist_ok=True)
     return target
 
 
@@ -182,7 +180,7 @@ class Estate:
     def __init__(self, data: Path) -> None:
         self.data = data
 
-    def check(self, *, ahead_h: float = 0) -> None:
+    def check(self, kept: Iterable[Put] = KEEP, *, ahead_h: float = 0) -> None:
         """
         Raises AssertionError unless all that must be kept is there: what is to be kept by the pushes, what the tags
         keep, and what the time machine can bring back as seen from so many hours ahead; and nothing is wrong.
@@ -196,7 +194,7 @@ class Estate:
             ):
                 assert files.get(digest) == size, f"{digest} is placed, and has {files.get(digest)} bytes, not {size}"
             stored = _stored(database)
-            for put in KEEP:
+            for put in kept:
                 found = stored.get((put.repository, put.content.digest))
                 assert found is not None and found.reachable, f"{put} is lost"
                 assert put.tag is None or _tagged(database, put) == put.content.digest

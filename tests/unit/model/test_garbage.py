@@ -151,6 +151,81 @@ def test_referrers(client: Client) -> None:
     assert stored(client) == set()
 
 
+def test_a_moved_tag(client: Client) -> None:
+    """What a tag named before it was moved goes when the time machine does not reach back to the move."""
+    client.push(APP, "latest")
+    client.later(TWO_WEEKS)
+    client.push(image("newer"), "latest")
+    client.later(TWO_WEEKS - 1)
+    collect(client)
+    assert APP.digest in stored(client)
+    client.later(2)
+    collect(client)
+    assert stored(client) == {image("newer").digest} and count(client, tag_row) == 1
+
+
+def test_a_manifest_without_a_tag(client: Client) -> None:
+    """What was pushed by digest alone is kept for as long as that is promised, and then goes like a deleted tag."""
+    client.push(APP)
+    client.later(HOUR - 1)
+    collect(client)
+    assert client.txn.execute(sa.select(manifest_row.c.unreachable_ms)).scalar() is None
+    client.later(2)
+    collect(client)
+    assert stored(client) == {APP.digest}
+    client.later(TWO_WEEKS + 1)
+    collect(client)
+    assert stored(client) == set() and count(client, tag_row) == 0
+
+
+def test_what_a_tag_of_its_own_keeps(client: Client) -> None:
+    """A child of an index, and a referrer of a subject, that have a tag themselves stay; the others go with them."""
+    mine, theirs = image("mine"), image("theirs")
+    top = index(mine, theirs)
+    signatures = [image(name, subject=top) for name in ("tagged", "untagged")]
+    for each, name in (
+        (mine, "mine"),
+        (theirs, None),
+        (top, "multi"),
+        (signatures[0], "signed"),
+        (signatures[1], None),
+    ):
+        client.push(each, name)
+    client.later(2 * HOUR)
+    collect(client)
+    delete_tag(*client.at, "multi")
+    client.later(TWO_WEEKS + 1)
+    collect(client)
+    assert stored(client) == {mine.digest, signatures[0].digest}
+
+
+def test_a_subject_that_was_deleted(client: Client) -> None:
+    """What refers to a manifest that was deleted by its digest goes with it, and what refers to that, too."""
+    signature = image("signature", subject=APP)
+    for each, name in ((APP, "latest"), (signature, None), (image("countersignature", subject=signature), None)):
+        client.push(each, name)
+    client.later(2 * HOUR)
+    collect(client)
+    delete_manifest(*client.at, APP.digest)
+    client.later(TWO_WEEKS - 1)
+    collect(client)
+    assert len(stored(client)) == 3
+    client.later(2)
+    collect(client)
+    assert stored(client) == set()
+
+
+def test_a_deleted_referrer_of_a_living_subject_goes(client: Client) -> None:
+    """Who deletes a referrer by its digest has its space back, though a tag still keeps the subject."""
+    signature = image("signature", subject=APP)
+    client.push(APP, "latest")
+    client.push(signature)
+    delete_manifest(*client.at, signature.digest)
+    client.later(TWO_WEEKS + 1)
+    collect(client)
+    assert stored(client) == {APP.digest}
+
+
 def test_the_clock_goes_back(client: Client) -> None:
     """A clock that was set back a year collects nothing."""
     client.push(APP, "latest")
