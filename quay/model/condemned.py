@@ -20,7 +20,8 @@ Bytes are placed outside of transactions, and removed outside of them. What make
 Hence a placement means that the bytes are there, always; a mount needs no more than a placement. A crash leaves an
 open row, which somebody takes over when its claim has run out (`overdue`), and until then a push of this one digest is
 asked to come back. `CLAIM_S` and `REMEMBERED_S` suppose that a removal which was begun ends within a minute, and that
-the clocks of the nodes differ by less than hours.
+the clocks of the nodes differ by less than hours. A claim that runs out later than that allows was made by a clock that
+was wrong (`far_claims`): it is taken over by whoever has watched it for long enough.
 """
 
 from __future__ import annotations
@@ -87,12 +88,19 @@ _WHOLE: Final = sa.select(blob.c.id).where(_DIGEST).with_for_update()
 _DISPLACE: Final = sa.delete(placement).where(
     placement.c.blob_id == sa.bindparam("of_blob"), placement.c.location == sa.bindparam("at")
 )
-_OVERDUE: Final = (
+_TAKEN: Final = (
     sa.select(condemned.c.digest, condemned.c.location, condemned.c.gone)
-    .where(condemned.c.until_ms < sa.bindparam("now"))
     .order_by(condemned.c.until_ms)
     .limit(sa.bindparam("most", type_=sa.Integer()))
     .with_for_update(skip_locked=True)
+)
+_OVERDUE: Final = _TAKEN.where(condemned.c.until_ms < sa.bindparam("now"))
+_DEAD: Final = _TAKEN.where(condemned.c.claim.in_(sa.bindparam("claims", expanding=True)), sa.not_(condemned.c.gone))
+_FAR: Final = (
+    sa.select(condemned.c.claim, condemned.c.until_ms)
+    .where(condemned.c.until_ms > sa.bindparam("then"), sa.not_(condemned.c.gone))
+    .distinct()
+    .limit(1000)
 )
 
 
@@ -192,13 +200,23 @@ def reinstate(txn: Transaction, held: Condemned) -> bool:
     return True
 
 
-def overdue(txn: Transaction, limit: int) -> list[Condemned]:
-    """Take over what others did not finish, up to `limit`; tombstones that are old enough are forgotten."""
-    rows = txn.execute(_OVERDUE, {"now": txn.now_ms, "most": limit}).all()
+def overdue(txn: Transaction, limit: int, dead: Collection[str] = ()) -> list[Condemned]:
+    """
+    Take over what others did not finish, up to `limit`: their time is over, or theirs are the claims `dead`. Tombstones
+    that are old enough are forgotten.
+    """
+    rows = list(txn.execute(_OVERDUE, {"now": txn.now_ms, "most": limit}).all())
+    if dead:
+        rows += txn.execute(_DEAD, {"claims": list(dead), "most": limit}).all()
     for row in rows:
         if row.gone:
             txn.execute(_CLEAR, {"of": row.digest, "at": row.location})
     return _open(txn, [(row.digest, row.location, 0) for row in rows if not row.gone])
+
+
+def far_claims(txn: Transaction) -> set[tuple[str, int]]:
+    """Claims that run out later than any could by now, each with its time."""
+    return {(row.claim, row.until_ms) for row in txn.execute(_FAR, {"then": _in(txn, REMEMBERED_S)})}
 
 
 def moved(txn: Transaction, blob_id: int, digest: Digest) -> None:

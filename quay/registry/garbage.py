@@ -49,6 +49,7 @@ BLOBS_A_RUN: Final = 2_000
 OVERLAP_MS: Final = 600_000
 """So much is looked at again: a transaction may commit later than its time says."""
 THOROUGH_MS: Final = 24 * 3600 * 1000
+WATCHED_S: Final = 5 * CLAIM_S
 THOROUGH: Final = "thorough"
 BLOBS: Final = "blobs"
 BY_TIME: Final = ("tags:", "manifests:", "links")
@@ -111,6 +112,7 @@ class GarbageCollector:
         self._policy = policy
         self._clock = clock
         self._progress = progress
+        self._far: dict[tuple[str, int], float] = {}  # since when these claims have been seen
 
     async def run(self, time: Time, *, thorough: bool = False) -> Collected:
         """Collect what is due until `time` is spent; `thorough`: look at everything, not only at what became due."""
@@ -194,12 +196,20 @@ class GarbageCollector:
     # --- bytes
 
     async def _finish_what_others_began(self, run: _Run, done: Collected) -> None:
+        dead = await self._dead_claims()
         while not run.time.spent:
-            doomed = await self._database.write(condemned.overdue, PAGE)
+            doomed = await self._database.write(condemned.overdue, PAGE, dead)
             faults.point("gc.taken-over")
             await self._remove_bytes(doomed, done)
             if not doomed:
                 return
+
+    async def _dead_claims(self) -> list[str]:
+        """Those that a wrong clock has made, and that nobody has prolonged while we saw several of them run out."""
+        now = self._clock.seconds()
+        found = await self._database.read(condemned.far_claims)
+        self._far = {one: min(self._far.get(one, now), now) for one in found}
+        return [claim for (claim, _), since in self._far.items() if now - since > WATCHED_S]
 
     async def _remove_bytes(self, doomed: Sequence[Condemned], done: Collected) -> None:
         """Remove what is condemned; what cannot be removed now is overdue in a while."""

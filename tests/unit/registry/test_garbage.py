@@ -29,7 +29,7 @@ from zope.interface import implementer
 from quay.database import Database, Transaction, schema
 from quay.database.engines import open_engine
 from quay.interfaces import IPool
-from quay.model import content, namespace, repository, tag, time_machine
+from quay.model import condemned, content, namespace, repository, tag, time_machine
 from quay.model.repository import Repository
 from quay.oci.errors import BlobUnknown, BlobUploadUnknown, ManifestBlobUnknown, ManifestUnknown, Unavailable
 from quay.oci.manifest import Manifest, parse
@@ -435,6 +435,36 @@ def test_garbage_is_collected_after_the_clock_was_wrong(world: World) -> None:
     world.clock.advance(601)
     assert world.do(Deferred.fromCoroutine(world.collectors[0].run(AllTheTime()))).blobs == 1
     assert world.store.blobs == {}
+
+
+def test_a_claim_of_a_wrong_clock(world: World) -> None:
+    """What somebody condemned and left while the clock was a year ahead is finished when it is right; not at once."""
+    one, digest = world.repositories[0], Digest.of(b"a")
+
+    def push() -> None:
+        world.do(Deferred.fromCoroutine(world.uploads.receive_whole(one, "me", digest, Bytes(b"a"))))
+
+    def collect() -> None:
+        world.do(Deferred.fromCoroutine(world.collectors[0].run(AllTheTime())))
+
+    push()
+    world.do(Deferred.fromCoroutine(world.blobs.delete(one, digest)))
+    world.clock.rightNow += 365 * 86400
+    with world.engine.connect() as connection:
+        ids = list(connection.execute(sa.select(schema.blob.c.id)).scalars())
+    assert world.do(world.database.write(condemned.condemn_unlinked, ids))[0] == 1
+    world.clock.rightNow -= 365 * 86400
+    for seconds in (0, 300, 200):
+        world.clock.advance(seconds)
+        collect()
+        assert digest in world.store.blobs
+    with pytest.raises(Unavailable):
+        push()
+    world.clock.advance(200)
+    collect()
+    assert world.store.blobs == {}
+    push()
+    world.check_tags()
 
 
 def test_the_grace_is_honoured(world: World) -> None:
