@@ -26,7 +26,7 @@ PASSES = {"manifest.received": 14, "manifest.stored": 14, "blob.linked": 20, "co
 """Crash points on the way, and how often a push of everything passes each at least."""
 
 WIDE = int(os.environ.get("QUAY_TEST_CRASHES", "0"))
-FEW = [("manifest.received", 7), ("manifest.stored", 8), ("commit.before", 30)]
+FEW = [("manifest.stored", 8), ("commit.before", 30)]
 
 
 def every() -> list[tuple[str, int]]:

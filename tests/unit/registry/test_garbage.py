@@ -330,7 +330,7 @@ def test_a_push_meets_the_collector(world: World) -> None:
 
 def test_a_push_meets_the_collector_on_postgres(world_on_postgres: World) -> None:
     """The same on PostgreSQL."""
-    meet(world_on_postgres, ROUNDS // 10)
+    meet(world_on_postgres, ROUNDS // 15)
 
 
 def meet(world: World, rounds: int) -> None:
