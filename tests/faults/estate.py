@@ -201,6 +201,16 @@ class Estate:
             for one in [*_kept(database, stored), *_restorable(database, stored, ahead_h)]:
                 _check_whole(database, files, one)
 
+    def check_restorable(self, puts: Iterable[Put]) -> None:
+        """Raises AssertionError unless these are there with all they name, reachable or not."""
+        files = self._files()
+        with self._database() as database:
+            stored = _stored(database)
+            for put in puts:
+                found = stored.get((put.repository, put.content.digest))
+                assert found is not None, f"{put} is lost"
+                _check_whole(database, files, found)
+
     def check_deleted(self, deletions: Iterable[Deletion]) -> None:
         """Raises AssertionError unless these deletions are in the rows."""
         with self._database() as database:

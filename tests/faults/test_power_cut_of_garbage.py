@@ -90,7 +90,7 @@ def test_deletions_survive_a_power_cut(estate_of_dev: Path, library: Path, tmp_p
         left.check_deleted(acknowledged)
         judged += 1
     assert acknowledged == DELETIONS
-    assert judged >= 2 * JUDGED
+    assert judged >= 2 * min(JUDGED, len(recorded.records))
 
 
 def test_an_upkeep_survives_a_power_cut(estate_of_dev: Path, library: Path, tmp_path: Path) -> None:
@@ -121,5 +121,5 @@ def test_an_upkeep_survives_a_power_cut(estate_of_dev: Path, library: Path, tmp_
                 assert Process(left.data, [2 * LATER[-1]]).wait() == 0  # until the tombstones are forgotten, too
             left.check_swept()
             finished += 1
-    assert judged >= 2 * JUDGED
+    assert judged >= 2 * min(JUDGED, len(recorded.records))
     assert finished > returned > 0

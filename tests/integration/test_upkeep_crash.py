@@ -123,6 +123,17 @@ def test_an_upkeep_without_a_crash(data: Path) -> None:
     Estate(data).check_swept()
 
 
+def test_an_upkeep_spares_what_can_be_restored(data: Path) -> None:
+    """To the last day of the time machine, all that was deleted or has expired can be brought back, whole."""
+    fortnight = estate.TIME_MACHINE_S / 3600
+    assert Process(data, [0, 1, 50, fortnight - 24, fortnight - 1]).wait() == 0
+    Estate(data).check(ahead_h=fortnight - 1)
+    Estate(data).check_restorable(DROP)
+    assert Process(data, [fortnight + 1]).wait() == 0
+    with pytest.raises(AssertionError, match="is lost"):
+        Estate(data).check_restorable(DROP)
+
+
 @pytest.mark.parametrize(("point", "nth"), every() or few())
 def test_an_upkeep_survives_a_crash_at_a_named_point(data: Path, point: str, nth: int) -> None:
     """Wherever in its upkeep the server dies, nothing is lost or wrong, and the next one finishes the work."""
