@@ -109,7 +109,8 @@ class Console(Resource):
 
     async def _show(self, page: Page, request: RegistryRequest, path: dict[str, Any]) -> None:
         identity = await self._identifier.identify(request)
-        view = View(request, identity, self._api, self._means.config, _query(request))
+        now = self._means.clock.seconds()
+        view = View(request, identity, self._api, self._means.config, _query(request), now)
         try:
             context = await page.show(view, **path)
         except SignInFirst:
@@ -127,7 +128,7 @@ class Console(Resource):
             request.write(self._nothing(request))
             request.finish()
             return
-        self._send(request, identity, page.template, **context)
+        self._send(request, identity, page.template, at=view.at, **context)
 
     def _send(self, request: RegistryRequest, identity: Identity | None, template: str, **context: Any) -> None:
         request.write(self._composed(request, identity, template, **context))

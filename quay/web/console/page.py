@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import attrs
 
@@ -23,13 +24,17 @@ Show = TypeVar("Show", bound=Callable[..., Coroutine[Any, Any, Context]])
 
 @attrs.frozen
 class View:
-    """One look at a page: who looks, and what he may ask. `query` has the first value of each parameter."""
+    """
+    One look at a page: who looks, what he may ask, and when, in seconds since the epoch. `query` has the first value
+    of each parameter.
+    """
 
     request: RegistryRequest
     identity: Identity
     api: RestAPI
     config: Config
     query: Mapping[str, str]
+    now: float
 
     @property
     def principal(self) -> Principal:
@@ -39,6 +44,12 @@ class View:
     def signed_in(self) -> bool:
         """Whether somebody looks whom the registry knows."""
         return self.identity.session is not None
+
+    def at(self, **changes: str | int | None) -> str:
+        """The address of this page with these parameters of the query instead; None takes one away."""
+        wanted = {name: value for name, value in {**self.query, **changes}.items() if value not in (None, "")}
+        path: str = self.request.path.decode("latin-1")
+        return f"{path}?{urlencode(wanted)}" if wanted else path
 
     async def ask(self, nickname: str, *, query: Mapping[str, str] | None = None, **path: Any) -> Any:
         """What the API's route `nickname` answers to him. Raises what the API would answer."""

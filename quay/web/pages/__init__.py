@@ -8,6 +8,7 @@ comes from outside the box. Source: OWASP Secure Headers Project; CSP Level 3.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from time import time
 from typing import Any, Final
 
@@ -40,6 +41,11 @@ def ago(seconds: float | None, now: float | None = None) -> str:
             count = passed // length
             return f"{count} {unit}{'' if count == 1 else 's'} ago"
     return "just now"
+
+
+def utc(seconds: float) -> str:
+    """A time (seconds since the epoch) as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def byte_count(size: float | None) -> str:
@@ -76,7 +82,7 @@ class Pages:
             loader=PackageLoader("quay.web.pages"), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
         self._environment.globals.update(title=title, version=__version__)
-        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest)
+        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest, utc=utc)
 
     def compose(
         self, request: RegistryRequest, template: str, *, status: int = 200, forms_to: Iterable[str] = (), **values: Any
