@@ -23,8 +23,8 @@ from quay.model.permission import revoke_all
 
 PEOPLE: Final = 1000
 """So many a page has at most."""
-ENTRIES: Final = 10_000
-"""So many teams and repositories the people on one page have altogether, unless the first of them has more."""
+ENTRIES: Final = 2500
+"""So many teams and repositories those on one page have altogether, unless the first has more: some 300 kB of JSON."""
 REPOSITORIES: Final = 1000
 """So many of the repositories of one of them are named."""
 
@@ -146,17 +146,18 @@ def _page(
         granted.with_only_columns(sa.func.count()).scalar_subquery().label("repositories"),
     ).where(belongs, namespace.c.kind == "user", namespace.c.name > after)
     found = txn.execute(statement.order_by(namespace.c.name).limit(PEOPLE + 1)).all()
-    kept = found[: _affordable(found)]
+    sizes = (row.teams + min(row.repositories, REPOSITORIES) for row in found)
+    kept = found[: min(affordable(sizes), PEOPLE)]
     held = holdings(txn, organization, [row.id for row in kept])
     return [Person(row.id, row.name, "user", held[row.id]) for row in kept], len(kept) < len(found)
 
 
-def _affordable(found: Iterable[Any]) -> int:
-    """How many of the first people make a page."""
+def affordable(sizes: Iterable[int]) -> int:
+    """How many make a page, if the first, the second and so on have so many teams and repositories: one at least."""
     entries = count = 0
-    for row in found:
-        entries += row.teams + min(row.repositories, REPOSITORIES)
-        if count == PEOPLE or (count and entries > ENTRIES):
+    for size in sizes:
+        entries += size
+        if count and entries > ENTRIES:
             break
         count += 1
     return count

@@ -30,9 +30,9 @@ from quay.web.api.views import Avatar, avatar, http_date, optional_date
 routes = Routes("robot", "Manage user and organization robot accounts.")
 
 PAGE: Final = 1000
-"""Robots on one page; of each not more than so many repositories and teams are named."""
+"""Robots on one page."""
 NAMED: Final = 100
-"""Robots on one page that names them."""
+"""Robots on one page that names their teams and repositories."""
 METADATA_LIMIT: Final = 4096
 """Bytes of JSON that an owner may keep with a robot."""
 
@@ -93,16 +93,19 @@ async def list_all(call: Call, query: RobotsQuery) -> RobotViews:
     owner = _owner(call)
     about = f"robots of {owner.id}"
     after = pages.position(call.means.seals, query.get("next_page"), about)
-    limit = min(query.get("limit", PAGE), NAMED if query["permissions"] else PAGE)
+    named = query["permissions"]
+    limit = min(query.get("limit", PAGE), NAMED if named else PAGE)
 
     def read(txn: Transaction) -> tuple[list[Robot], Mapping[int, Holdings]]:
         found = robots.of_owner(txn, owner, after=after or "", limit=limit + 1)
-        told = query["permissions"] and (owner.kind == "user" or needs.is_administrator(txn, call.principal, owner))
+        told = named and (owner.kind == "user" or needs.is_administrator(txn, call.principal, owner))
         held = membership.holdings(txn, owner, [each.id for each in found], everywhere=True) if told else {}
         return found, held
 
     found, held = await call.read(read)
-    kept, more = pages.page(call.means.seals, about, found, limit, lambda robot: robot.name)
+    sizes = (len(each.teams) + len(each.repositories) for each in held.values())
+    room = membership.affordable(sizes) if held else limit
+    kept, more = pages.page(call.means.seals, about, found, min(limit, room), lambda robot: robot.name)
     views = [_listed(robot, held.get(robot.id, Holdings())) for robot in kept]
     return {"robots": views, **more}  # type: ignore[typeddict-item]  # `more` has next_page, or nothing
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quay.model import namespace, repository, team
+from quay.model import membership, namespace, repository, team
 from quay.model.permission import Role, grant
 from quay.oci.reference import RepositoryName
 from quay.testdata.people import PASSWORD, robot_token
@@ -202,6 +202,25 @@ def test_what_they_may_do(application, owner):
         ("buynlarge+coolrobot", [], []),
         ("buynlarge+ownerbot", [], []),
     ]
+
+
+def test_pages_that_name_much(application, owner, monkeypatch):
+    """A page that names teams and repositories ends when it has named enough, with one robot at least."""
+    monkeypatch.setattr(membership, "ENTRIES", 2)
+
+    def give(txn):
+        for name in ("simple", "shared", "complex"):
+            found = repository.find(txn, RepositoryName("devtable", name))
+            for robot in ("devtable+dtrobot", "devtable+dtrobot2"):
+                grant(txn, found.id, grantee_id=namespace.find(txn, robot).id, role=Role.READ)
+
+    application.write(give)
+    first = owner.get(f"{MINE}?permissions=1").json
+    second = owner.get(f"{MINE}?permissions=1&next_page={first['next_page']}").json
+    assert [len(page["robots"]) for page in (first, second)] == [1, 1]
+    assert second["robots"][0]["repositories"] == ["complex", "mirrored", "shared", "simple"]
+    assert "next_page" not in second
+    assert len(owner.get(MINE).json["robots"]) == 2
 
 
 def test_last_accessed(application, owner):

@@ -132,9 +132,9 @@ def crowd(transaction: Transaction, organization: Namespace, people: int, crews:
 def test_a_page_has_a_bound_and_few_queries(
     transaction: Transaction, user: MakeUser, organization: MakeOrganization
 ) -> None:
-    """Four hundred members of a hundred teams come in pages that nobody has to wait for, and none is left out."""
+    """Two hundred members of fifty teams come in pages that nobody has to wait for, and none is left out."""
     org = organization("org", user("chief"))
-    crowd(transaction, org, people=400, crews=100, apps=1)
+    crowd(transaction, org, people=200, crews=50, apps=1)
     seen = counting(transaction.connection)
     names, after, pages = [], "", 0
     more = True
@@ -143,7 +143,7 @@ def test_a_page_has_a_bound_and_few_queries(
         names += [person.name for person in people]
         assert sum(len(each.holdings.teams) + len(each.holdings.repositories) for each in people) <= membership.ENTRIES
         after, pages = people[-1].name, pages + 1
-    assert names == ["chief", *(f"user{n:05}" for n in range(400))]
+    assert names == ["chief", *(f"user{n:05}" for n in range(200))]
     assert len(seen) == 3 * pages
 
 
