@@ -25,6 +25,7 @@ REQUIRES = [
     "pyotp>=2.9,<3",  # one-time codes of a second factor
     "flask-swagger-ui>=5.34,<6",  # the files of Swagger UI for /api-explorer; neither it nor Flask is ever imported
     "jinja2>=3.1.5,<4",  # pages
+    "markdown-it-py>=3,<5",  # descriptions of repositories
     "jsonschema>=4.23,<5",  # what the REST API takes
     "click>=8.1,<9",  # the command line
     "prometheus-client>=0.21,<1",  # the text format of /metrics
@@ -48,6 +49,7 @@ EXTRAS["dev"] = [
     "mypy-zope>=1.0.9,<2",  # mypy for zope interfaces
     "types-PyYAML",
     "types-jsonschema",
+    "quayio-sdk>=1,<2",  # a client that swagger-codegen made from quay.io's discovery document
     "ruff>=0.9,<1",
     "import-linter>=2.1,<3",  # the direction of imports
     "towncrier>=24.8,<27",  # news fragments
