@@ -25,11 +25,10 @@ _IN_REPOSITORY: Final = tag.c.repository_id == sa.bindparam("in_repository")
 _NAMED: Final = tag.c.name == sa.bindparam("named")
 _LIMIT: Final = sa.bindparam("most", type_=sa.Integer())
 
-_HISTORY: Final = (
-    LIFETIMES.where(_IN_REPOSITORY, sa.not_(tag.c.hidden), tag.c.id < sa.bindparam("before"))
-    .order_by(tag.c.id.desc())
-    .limit(_LIMIT)
-)
+_LIFETIMES: Final = LIFETIMES.where(
+    _IN_REPOSITORY, sa.not_(tag.c.hidden), tag.c.id < sa.bindparam("before", type_=tag.c.id.type)
+).order_by(tag.c.id.desc())
+_HISTORY: Final = _LIFETIMES.limit(_LIMIT)
 _HISTORY_OF_TAG: Final = _HISTORY.where(_NAMED)
 _TIME_MACHINE: Final = (
     sa.select(namespace.c.time_machine_s)
@@ -92,14 +91,14 @@ def lifetimes(
     At most `limit` lifetimes of tags after the first `offset`, the latest first: of the tag `name` only, of those with
     `part` in their names (in whatever case), of those only that are alive, where that is asked for.
     """
-    statement = LIFETIMES.where(_IN_REPOSITORY, sa.not_(tag.c.hidden)).order_by(tag.c.id.desc())
+    statement = _LIFETIMES
     if name is not None:
         statement = statement.where(_NAMED)
     if part is not None:
         statement = statement.where(contains(sa.func.lower(tag.c.name), part.lower()))
     if active:
         statement = statement.where(tag.c.end_ms.is_(None), sa.or_(tag.c.expires_ms.is_(None), tag.c.expires_ms > _NOW))
-    parameters = {"in_repository": repository_id, "named": name, "now": txn.now_ms}
+    parameters = {"in_repository": repository_id, "before": FOREVER, "named": name, "now": txn.now_ms}
     found = txn.execute(statement.offset(offset).limit(limit), parameters)
     return [TagRow(**row._mapping) for row in found]
 

@@ -13,7 +13,7 @@ from quay.database.engines import explain
 from quay.database.schema import namespace as namespaces
 from quay.database.schema import permission as permissions
 from quay.database.schema import repository as repositories
-from quay.model import namespace, permission, repository, team
+from quay.model import namespace, permission, prototype, repository, team
 from quay.model.namespace import Namespace
 from quay.model.permission import Role, grant, role
 from quay.model.repository import Repository, RepositoryInvalid, RepositoryTaken, catalog
@@ -68,6 +68,65 @@ def test_repository_lies_in_its_namespace(transaction: Transaction, user: Make, 
     with pytest.raises(RepositoryInvalid, match="more than 255 characters"):
         long = RepositoryName("devtable", "x" * 250)
         repository.create(transaction, long, namespace_id=owner.id, creator_id=None, public=False)
+
+
+def test_rename(transaction: Transaction, user: Make, make_repository: MakeRepository) -> None:
+    """A repository goes by its new name, in lists by role as well; caches of both names are told."""
+    owner, reader = user("devtable"), user("reader")
+    made = make_repository("devtable/app")
+    grant(transaction, made.id, grantee_id=reader.id, role=Role.READ)
+    txn = Transaction(transaction.connection, transaction.now_ms)
+    name = RepositoryName.parse("devtable/group/app")
+    renamed = repository.rename(txn, made, name, namespace_id=owner.id, mover_id=owner.id)
+    assert (renamed.id, renamed.name) == (made.id, name)
+    assert {("repository", "devtable/app"), ("repository", "devtable/group/app"), ("permission", made.id)} <= set(
+        txn.changes
+    )
+    assert repository.find(transaction, made.name) is None
+    assert catalog(transaction, reader.id, public=False, limit=9) == ["devtable/group/app"]
+    assert role(transaction, renamed, reader.id) == Role.READ
+
+
+def test_rename_to_what_is_taken(transaction: Transaction, user: Make, make_repository: MakeRepository) -> None:
+    """A name that is taken, too long, or not of the namespace is refused; nothing has changed, and all goes on."""
+    owner, other = user("devtable"), user("other")
+    made, taken = make_repository("devtable/app"), make_repository("devtable/taken")
+    with pytest.raises(RepositoryTaken, match="devtable/taken already"):
+        repository.rename(transaction, made, taken.name, namespace_id=owner.id, mover_id=owner.id)
+    for name in (RepositoryName("devtable", "x" * 250), RepositoryName("nobody", "app")):
+        with pytest.raises(RepositoryInvalid):
+            repository.rename(transaction, made, name, namespace_id=other.id, mover_id=owner.id)
+    assert repository.find(transaction, made.name) == made
+
+
+def test_rename_into_another_namespace(
+    transaction: Transaction, user: Make, organization: MakeOrganization, make_repository: MakeRepository
+) -> None:
+    """What moves leaves its teams behind, is its mover's, and gets the roles that its new organization gives."""
+    owner, mover, reader = user("devtable"), user("mover"), user("reader")
+    old, new = organization("old", owner), organization("new", owner)
+    made = make_repository("old/app")
+    readers = team.create(transaction, old.id, "readers", "member")
+    team.add_member(transaction, readers, reader.id)
+    grant(transaction, made.id, team_id=readers, role=Role.READ)
+    prototype.create(transaction, new.id, delegate_id=reader.id, role=Role.WRITE)
+    name = RepositoryName("new", "app")
+    moved = repository.rename(transaction, made, name, namespace_id=new.id, mover_id=mover.id)
+    assert moved.namespace_id == new.id
+    assert role(transaction, moved, mover.id) == Role.ADMIN
+    assert role(transaction, moved, reader.id) == Role.WRITE
+    assert catalog(transaction, reader.id, public=False, limit=9) == ["new/app"]
+    assert not transaction.execute(sa.select(permissions.c.id).where(permissions.c.team_id == readers)).all()
+
+
+def test_catalog_within_a_namespace(transaction: Transaction, user: Make, make_repository: MakeRepository) -> None:
+    """The catalog of one namespace has its repositories, and not those of its neighbours in the order of names."""
+    for name in ("dev", "dev-1", "dev0", "de"):
+        user(name)
+        make_repository(f"{name}/app", public=True)
+    assert catalog(transaction, None, public=True, within="dev", limit=9) == ["dev/app"]
+    assert catalog(transaction, None, public=True, within="dev", after="dev/app", limit=9) == []
+    assert catalog(transaction, None, public=True, within="d", limit=9) == []
 
 
 def test_creator_administers(

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.schema import manifest as manifests
 from quay.database.schema import namespace, tag
 from quay.model.content import delete_manifest, manifest
 from quay.model.repository import Repository, find
 from quay.model.tag import delete_tag, resolve_tag
-from quay.model.time_machine import expire_tags, expired_tag, restore_tag, tag_history
+from quay.model.time_machine import expire_tags, expired_tag, forget, lifetimes, restore_tag, tag_history
 from quay.oci.errors import ManifestUnknown
 from quay.oci.manifest import Manifest
 from quay.oci.reference import Tag
@@ -166,3 +167,64 @@ def test_history_costs_the_same_everywhere(client: Client) -> None:
     client.txn.execute(sa.insert(tag), rows)
     assert_constant_cost(plans(client.txn, lambda: tag_history(*client.at, before_id=3_000, limit=5)))
     assert_constant_cost(plans(client.txn, lambda: tag_history(*client.at, name="a", before_id=1_000, limit=5)))
+
+
+def test_lifetimes(client: Client) -> None:
+    """Lifetimes come the latest first: of one tag, with a part in the name, of those that are alive, page by page."""
+    for name in ("v1", "V1_2", "other"):
+        client.push(image("one"), name)
+    client.push(image("two"), "v1")
+    client.push(image("three"), "short", expires_after_s=HOUR)
+    client.push(image("hidden"))
+    delete_tag(*client.at, "other")
+    client.later(HOUR)
+
+    def names(**how: object) -> list[str]:
+        return [row.name for row in lifetimes(*client.at, **{"limit": 9} | how)]  # type: ignore[arg-type]
+
+    assert names() == ["short", "v1", "other", "V1_2", "v1"]
+    assert names(active=True) == ["v1", "V1_2"]
+    assert names(name="v1") == ["v1", "v1"]
+    assert names(part="v1") == ["v1", "V1_2", "v1"]
+    assert (names(part="_"), names(part="%"), names(part="1_")) == (["V1_2"], [], ["V1_2"])
+    assert names(offset=1, limit=2) == ["v1", "other"]
+
+
+def test_page_of_lifetimes_is_a_range(client: Client) -> None:
+    """A page of tags is read from the index of the history, without a sort."""
+    pushed = client.push(image("one"), "latest")
+    row = {"repository_id": client.repository.id, "manifest_id": pushed.manifest.id, "start_ms": 0}
+    client.txn.execute(sa.insert(tag), [row | {"name": f"v{number}"} for number in range(1_500)])
+    for how in ({}, {"active": True}, {"name": "v7"}, {"part": "v7"}):
+        assert_constant_cost(plans(client.txn, lambda how=how: lifetimes(*client.at, limit=5, **how)))  # type: ignore[misc]
+
+
+def test_what_is_forgotten_is_garbage_at_once(client: Client) -> None:
+    """What was put beyond restoration waits for no time machine; what lies below an index does, unless it is named."""
+    child, parent = image("child"), index(image("child"))
+    client.push(child)
+    client.push(parent, "list")
+    delete_tag(*client.at, "list")
+    client.later(HOUR)
+    expire_tags(client.txn, 10)
+    since = client.txn.now_ms - TWO_WEEKS * 1000
+
+    def unreachable() -> dict[str, int | None]:
+        return dict(client.txn.execute(sa.select(manifests.c.digest, manifests.c.unreachable_ms)).all())  # type: ignore[arg-type]
+
+    assert forget(client.txn, client.repository, Tag("list"), parent.digest) == 1
+    assert unreachable()[parent.digest] == since != unreachable()[child.digest]
+    client.put(parent, "list", sparse=True)
+    assert forget(client.txn, client.repository, Tag("list"), parent.digest, alive=True, children=True) == 1
+    assert unreachable() == {parent.digest: since, child.digest: since}
+
+
+def test_what_is_forgotten_and_still_there(client: Client) -> None:
+    """A manifest that another tag names is none the worse for it."""
+    app = image("app")
+    client.push(app, "a")
+    client.push(app, "b")
+    assert forget(client.txn, client.repository, Tag("a"), app.digest, alive=True) == 1
+    assert manifest(*client.at, app.digest) is not None
+    with pytest.raises(ManifestUnknown):
+        restore(client, app, "a")
