@@ -123,6 +123,18 @@ def transact(config: Config, work: Callable[Concatenate[Transaction, P], R], *ar
     return once(config.database_url, work, *args, **kwargs)
 
 
+def change(config: Config, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `transact`, and running servers forget what they have cached: at once with Redis, else in a short while."""
+    if config.events_redis is not None:
+        return run(config, lambda core: core.database.write(work, *args, **kwargs))
+
+    def marked(txn: Transaction) -> R:
+        upkeep.ask_to_forget(txn)
+        return work(txn, *args, **kwargs)
+
+    return transact(config, marked)
+
+
 def collect(config: Config, say: Callable[[str], object]) -> Collected:
     """Collect all garbage now: see `quay.service.upkeep`."""
     from twisted.internet import reactor

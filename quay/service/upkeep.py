@@ -7,7 +7,7 @@ cannot: so it asks the server, through the database, to do the work, or to forge
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from quay.database import Transaction
 from quay.lock import DataInUse, DataLock
 from quay.model import garbage
+from quay.model.garbage import Position
 from quay.registry.fsck import Check
 from quay.registry.garbage import AllTheTime, Collected, GarbageCollector, Time
 from quay.registry.scrub import Scrub
@@ -23,6 +24,7 @@ from quay.service.core import Core
 
 ASKED: Final = "asked"
 ANSWERED: Final = "answered"
+FORGET: Final = "forget"
 POLL_S: Final = 1.0
 LONGEST_S: Final = 300.0
 
@@ -36,15 +38,24 @@ class Upkeep:
         self._core = core
         self._collector = GarbageCollector(core.database, core.stores, core.policy, reactor)
         self._begun = 0
+        self._forgot: Position = ()
         self._done = Collected()
 
     async def collect(self, time: Time) -> None:
         """Collect garbage if that is on; and all of it, if a command has asked for that."""
-        asked = await self._core.database.read(_unanswered)
+        found = await self._core.database.read(garbage.positions)
+        self._forget(found.get(FORGET, ()))
+        asked = _unanswered(found)
         if asked:
             await self._answer(asked, time)
         elif self._core.config.garbage_collection:
             await self._collector.run(time)
+
+    def _forget(self, asked: Position) -> None:
+        """What a command has changed beside this server, nobody has announced."""
+        if asked != self._forgot:
+            self._forgot = asked
+            self._core.forget_all()
 
     async def _answer(self, asked: int, time: Time) -> None:
         anew = asked != self._begun
@@ -57,11 +68,15 @@ class Upkeep:
             await self._core.database.write(garbage.remember, {ANSWERED: answer})
 
 
-def _unanswered(txn: Transaction) -> int:
+def _unanswered(found: Mapping[str, Position]) -> int:
     """When a command asked for something that it has not got yet; 0 for never."""
-    found = garbage.positions(txn)
     asked = found.get(ASKED, (0,))[0]
     return asked if asked > found.get(ANSWERED, (0,))[0] else 0
+
+
+def ask_to_forget(txn: Transaction) -> None:
+    """Ask the server that may be running to forget what it has cached."""
+    garbage.remember(txn, {FORGET: (txn.now_ms,)})
 
 
 async def collect(reactor: Any, core: Core, say: Say) -> Collected:

@@ -79,6 +79,9 @@ def _make(
     return made
 
 
+# --- the very first
+
+
 class FirstUser(TypedDict):
     """Who administers a new registry."""
 
@@ -97,7 +100,11 @@ class Initialized(TypedDict):
     access_token: NotRequired[str]
 
 
-@routes.post("/user/initialize", "initializeUser", needs.anonymous_too, internal=True, when=lambda c: c.user_initialize)
+def _may_initialize(config: Config) -> bool:
+    return config.user_initialize
+
+
+@routes.post("/user/initialize", "initializeUser", needs.anonymous_too, internal=True, when=_may_initialize)
 async def initialize(call: Call, body: FirstUser) -> Initialized:
     """Create the first user of an empty registry, a superuser, and a token for him if it is wanted. It works once."""
     if not await call.read(account.is_empty):

@@ -44,11 +44,9 @@ def test_standalone_is_told() -> None:
         "(rotation and shipping of the audit log), so they have no effect.",
         "FEATURE_USERNAME_CONFIRMATION: not implemented yet (logging in through another service), so it has no effect.",
         "TEAM_RESYNC_STALE_TIME: not implemented yet (team synchronization), so it has no effect.",
-        "FEATURE_USER_CREATION, FEATURE_USER_INITIALIZE, USER_RECOVERY_TOKEN_LIFETIME: not implemented yet (signing "
-        "up), so they have no effect.",
-        "ENTERPRISE_LOGO_URL, FEATURE_PARTIAL_USER_AUTOCOMPLETE, FEATURE_REQUIRE_TEAM_INVITE, FRESH_LOGIN_TIMEOUT, "
-        "REGISTRY_TITLE_SHORT, SEARCH_MAX_RESULT_PAGE_COUNT, SEARCH_RESULTS_PER_PAGE: not implemented yet (the web "
-        "console), so they have no effect.",
+        "USER_RECOVERY_TOKEN_LIFETIME: not implemented yet (signing up), so it has no effect.",
+        "ENTERPRISE_LOGO_URL, FEATURE_REQUIRE_TEAM_INVITE, REGISTRY_TITLE_SHORT: not implemented yet (the web console), "
+        "so they have no effect.",
         "FEATURE_RESTRICTED_V1_PUSH: has no effect here because the first version of the protocol is not spoken.",
         "DB_CONNECTION_ARGS.autorollback, DB_CONNECTION_ARGS.threadlocals: not used by this release.",
         "LISTEN: only this machine can connect, although clients are told quay-server.example.com:8080; use 0.0.0.0.",

@@ -14,41 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import click
 
 from quay import __version__
-from quay.config import Config, ConfigError, default_text, initial_text, reference, settle
+from quay.cli import accounts
+from quay.cli.common import Failure, explained, pass_surroundings, settled
+from quay.config import Config, default_text, initial_text, reference
 from quay.config.surroundings import FILENAME, Surroundings
-
-PASSWORD_MINIMUM: Final = 8
-
-
-class Failure(click.ClickException):
-    """A command that could not do what it was asked, and the sentence that says why."""
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(self.message, file=file, err=file is None)
-
-
-def settled(surroundings: Surroundings) -> Config:
-    """The configuration that every command works with; warnings go to standard error. Raises `Failure`."""
-    try:
-        config = settle(surroundings)
-    except ConfigError as error:
-        _warn(error.warnings)
-        raise Failure(str(error)) from None
-    _warn(config.warnings)
-    return config
-
-
-def _warn(warnings: tuple[str, ...]) -> None:
-    for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
-
-
-pass_surroundings = click.make_pass_decorator(Surroundings)
 
 
 @click.group(name="quay", context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,6 +37,10 @@ pass_surroundings = click.make_pass_decorator(Surroundings)
 def quay(context: click.Context, file: Path | None) -> None:
     """A container registry with namespaces, teams, robots and a tag time machine, on one Twisted reactor."""
     context.obj = Surroundings.of(file, context.obj or {})
+
+
+quay.add_command(accounts.user)
+quay.add_command(accounts.token)
 
 
 @quay.command()
@@ -167,68 +145,6 @@ def migrate(surroundings: Surroundings) -> None:
     with explained():
         service.transact(found, lambda txn: None)
     click.echo(f"{found.database_uri.place} has schema {SCHEMA}.")
-
-
-@quay.group()
-def user() -> None:
-    """The users of the registry."""
-
-
-@user.command(name="create")
-@click.argument("name")
-@click.option("--email", required=True, help="The user's e-mail address, which also logs in.")
-@click.option("--superuser", is_flag=True, help="Let the user administer the registry.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; else it is asked for.")
-@pass_surroundings
-def create_user(surroundings: Surroundings, name: str, email: str, superuser: bool, password_stdin: bool) -> None:
-    """Make the user NAME."""
-    from quay import service
-    from quay.model import namespace
-
-    found = settled(surroundings)
-    password = _password(password_stdin)
-    with explained():
-        service.transact(
-            found,
-            namespace.create_user,
-            name,
-            email=email,
-            password_hash=service.hashed(password),
-            superuser=superuser,
-            time_machine_s=found.default_tag_expiration,
-        )
-    click.echo(f"{name} can log in now{', and administers the registry' if superuser else ''}.")
-
-
-def _password(from_stdin: bool) -> str:
-    if from_stdin:
-        password = _decoded(sys.stdin.buffer.read()).rstrip("\r\n")
-    elif sys.stdin.isatty():
-        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    else:
-        raise click.UsageError("There is no terminal to ask for the password: use --password-stdin.")
-    if len(password) < PASSWORD_MINIMUM:
-        raise Failure(f"The password is too short: it needs {PASSWORD_MINIMUM} characters at least.")
-    return password
-
-
-def _decoded(password: bytes) -> str:
-    try:
-        return password.decode()
-    except UnicodeDecodeError:
-        raise Failure("The password is not UTF-8 text: nobody could log in with it.") from None
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """What the model refuses, or keeps the parts from starting, is a failure of the command, in the same sentence."""
-    from quay.model.namespace import NamespaceInvalid, NamespaceTaken
-    from quay.service.appliance import EXPECTED
-
-    try:
-        yield
-    except (NamespaceInvalid, NamespaceTaken, *EXPECTED) as error:
-        raise Failure(str(error)) from None
 
 
 @quay.command()
