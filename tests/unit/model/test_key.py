@@ -68,3 +68,53 @@ def test_prune_forgets_the_expired(transaction: Transaction) -> None:
     assert txn.changes == (("key", "over"),)
     assert key.find(transaction, "over") is None
     assert key.find(transaction, "forever") is not None
+
+
+def test_what_is_said_of_a_key(transaction: Transaction) -> None:
+    """A key gets another name, other metadata or another end, each apart; its kid, service and key stay."""
+    made = key.publish(transaction, "kid", "quay", JWK, None, True, name="old", metadata={"a": 1})
+    changed = key.update(transaction, "kid", name="new")
+    assert changed is not None
+    assert (changed.name, changed.metadata, changed.expires_ms) == ("new", {"a": 1}, None)
+    changed = key.update(transaction, "kid", expires_ms=transaction.now_ms + 1, metadata={})
+    assert changed is not None
+    assert (changed.name, changed.metadata, changed.expires_ms) == ("new", {}, transaction.now_ms + 1)
+    assert (changed.kid, changed.service, changed.jwk) == (made.kid, made.service, made.jwk)
+    assert key.update(transaction, "kid") == changed
+    assert key.update(transaction, "other", name="x") is None
+    assert key.update(transaction, "\x85", name="x") is None
+
+
+def test_approval(transaction: Transaction) -> None:
+    """A key is approved once, and knows by whom and why; one of our own was approved by nobody."""
+    key.publish(transaction, "waiting", "clair", JWK, None, False)
+    approved = key.approve(transaction, "waiting", approval="Super User API", approver="devtable", notes="known")
+    assert approved is not None
+    assert (approved.approved_ms, approved.approver, approved.approval_notes) == (
+        transaction.now_ms,
+        "devtable",
+        "known",
+    )
+    assert key.active(transaction, "clair") == [approved]
+    assert key.approve(transaction, "waiting", approval="x", approver="x", notes="x") is None
+    assert key.approve(transaction, "unknown", approval="x", approver="x", notes="x") is None
+    own = key.publish(transaction, "own", "quay", JWK, None, True)
+    assert (own.approval, own.approver) == (key.AUTOMATIC, None)
+
+
+def test_deletion(transaction: Transaction) -> None:
+    """A deleted key is not there any more, and the caches are told."""
+    key.publish(transaction, "kid", "quay", JWK, None, True)
+    assert key.delete(transaction, "kid")
+    assert not key.delete(transaction, "kid")
+    assert not key.delete(transaction, "\x85")
+    assert key.find(transaction, "kid") is None
+    assert transaction.changes == (("key", "kid"),)
+
+
+def test_pages(transaction: Transaction) -> None:
+    """All keys are listed in order of their kids, a page at a time, whatever their state."""
+    for kid in ("c", "a", "b"):
+        key.publish(transaction, kid, f"service_{kid}", JWK, transaction.now_ms, kid == "a")
+    assert [found.kid for found in key.keys(transaction, limit=2)] == ["a", "b"]
+    assert [found.kid for found in key.keys(transaction, after="b", limit=2)] == ["c"]
