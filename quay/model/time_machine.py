@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from quay.database import Transaction
 from quay.database.engines import contains
 from quay.database.schema import manifest, namespace, repository, tag
+from quay.model import attachment
 from quay.model.reachability import forsake, lock, review, undelete
 from quay.model.repository import Repository
 from quay.model.tag import END, FOREVER, LIFETIMES, TagRow, current_row, refuse_if_immutable, retarget
@@ -84,12 +85,14 @@ def lifetimes(
     name: str | None = None,
     part: str | None = None,
     active: bool = False,
+    folded: bool = False,
     offset: int = 0,
     limit: int,
 ) -> list[TagRow]:
     """
     At most `limit` lifetimes of tags after the first `offset`, the latest first: of the tag `name` only, of those with
-    `part` in their names (in whatever case), of those only that are alive, where that is asked for.
+    `part` in their names (in whatever case), of those only that are alive, and without the tags by which something is
+    attached to a manifest (`folded`), where that is asked for.
     """
     statement = _LIFETIMES
     if name is not None:
@@ -98,6 +101,8 @@ def lifetimes(
         statement = statement.where(contains(sa.func.lower(tag.c.name), part.lower()))
     if active:
         statement = statement.where(tag.c.end_ms.is_(None), sa.or_(tag.c.expires_ms.is_(None), tag.c.expires_ms > _NOW))
+    if folded:
+        statement = statement.where(sa.not_(attachment.IS_ONE))
     parameters = {"in_repository": repository_id, "before": FOREVER, "named": name, "now": txn.now_ms}
     found = txn.execute(statement.offset(offset).limit(limit), parameters)
     return [TagRow(**row._mapping) for row in found]

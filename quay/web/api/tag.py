@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
 
 from quay.database import Transaction
-from quay.model import content, time_machine
+from quay.model import attachment, content, time_machine
 from quay.model import tag as tags
+from quay.model.attachment import Attachment
 from quay.model.permission import Role
 from quay.model.reachability import lock
 from quay.model.tag import FOREVER, TagRow
@@ -41,13 +42,24 @@ class TagQuery(TypedDict):
     limit: Annotated[int, Schema(default=50, minimum=1, maximum=PAGE_LIMIT, description="How many a page has at most")]
     page: Annotated[int, Schema(default=1, minimum=1, maximum=10_000_000, description="Page index for the results")]
     onlyActiveTags: Annotated[bool, Schema(default=False, description="Filter to only active tags")]
+    detailed: Annotated[
+        bool,
+        Schema(
+            default=False,
+            description="Say what is attached to each tag, and for which platforms an index has images; leave out the "
+            "tags by which cosign attaches something",
+        ),
+    ]
     filter_tag_name: NotRequired[
         Annotated[str, Schema(maxLength=255, description="like:<a part of the name>, or eq:<the name>")]
     ]
 
 
 class TagView(TypedDict):
-    """One lifetime of a tag; `end_ts` and `expiration` say when it ended or will end."""
+    """
+    One lifetime of a tag; `end_ts` and `expiration` say when it ended or will end. `attached` and, of an index,
+    `platforms` are in the detailed list only.
+    """
 
     name: str
     reversion: bool
@@ -59,6 +71,8 @@ class TagView(TypedDict):
     size: int
     last_modified: str
     expiration: NotRequired[str]
+    attached: NotRequired[list[Attachment]]
+    platforms: NotRequired[list[str]]
 
 
 class TagPage(TypedDict):
@@ -70,16 +84,37 @@ class TagPage(TypedDict):
 @routes.get(_TAGS, "listRepoTags", needs.repository(Role.READ, images=True))
 async def list_tags(call: Call, query: TagQuery) -> TagPage:
     """List the tags of a repository: what they are, and what they were."""
-    limit, page = query["limit"], query["page"]
-    found = await call.read(
-        time_machine.lifetimes,
-        call.repository.id,
-        active=query["onlyActiveTags"],
-        offset=(page - 1) * limit,
-        limit=limit + 1,
-        **_names(query),
-    )
-    return {"tags": [_view(one) for one in found[:limit]], "page": page, "has_additional": len(found) > limit}
+    limit, page, repository_id = query["limit"], query["page"], call.repository.id
+
+    def read(txn: Transaction) -> TagPage:
+        found = time_machine.lifetimes(
+            txn,
+            repository_id,
+            active=query["onlyActiveTags"],
+            folded=query["detailed"],
+            offset=(page - 1) * limit,
+            limit=limit + 1,
+            **_names(query),
+        )
+        shown = found[:limit]
+        views = _detailed(txn, repository_id, shown) if query["detailed"] else [_view(one) for one in shown]
+        return {"tags": views, "page": page, "has_additional": len(found) > limit}
+
+    return await call.read(read)
+
+
+def _detailed(txn: Transaction, repository_id: int, found: list[TagRow]) -> list[TagView]:
+    attached = attachment.attached(txn, repository_id, [one.digest for one in found])
+    indexes = [one.manifest_id for one in found if one.media_type in media_types.INDEXES]
+    platforms = attachment.platforms(txn, repository_id, indexes)
+    views = []
+    for one in found:
+        view = _view(one)
+        view["attached"] = attached.get(one.digest, [])
+        if one.manifest_id in platforms:
+            view["platforms"] = platforms[one.manifest_id]
+        views.append(view)
+    return views
 
 
 def _names(query: TagQuery) -> dict[str, str]:

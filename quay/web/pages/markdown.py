@@ -39,7 +39,7 @@ def render(text: str) -> Markup:
 
 
 class _Markdown(MarkdownIt):
-    def validateLink(self, url: str) -> bool:  # noqa: N802  # the name is the library's
+    def validateLink(self, url: str) -> bool:  # the name is the library's
         return is_safe(url)
 
 

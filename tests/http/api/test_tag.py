@@ -138,6 +138,19 @@ def test_who_may_list(application):
     assert Client(application, "devtable").get("/repository/devtable/someapp/tag/").status == 501
 
 
+def test_detailed(application, pusher, tags):
+    """A detailed list says what is attached to each tag, and for which platforms, and has no tags of cosign's."""
+    child = images.image("child", architecture="arm64")
+    pusher.push(images.index(child), "multi")
+    pusher.push(FIRST, "signed")
+    pusher.push(SECOND, f"{FIRST.digest.replace(':', '-')}.sig")
+    pusher.push(images.artifact("application/spdx+json", b"{}", subject=FIRST))
+    signed, multi = tags.list("onlyActiveTags=true&detailed=true")
+    assert (signed["name"], signed["attached"], signed.get("platforms")) == ("signed", ["sbom", "signature"], None)
+    assert (multi["name"], multi["attached"], multi["platforms"]) == ("multi", [], ["linux/arm64"])
+    assert "attached" not in tags.list("specificTag=signed")[0]
+
+
 # --- moving -------------------------------------------------------------------------------------------------------
 
 
