@@ -19,6 +19,7 @@ from quay.database.schema import namespace, permission, team, team_member
 from quay.database.schema import repository as table
 from quay.model import prototype, words
 from quay.model.permission import Role, grant
+from quay.model.removal import GONE
 from quay.oci.reference import NAME_LIMIT, RepositoryName
 
 State = Literal["normal", "read_only", "mirror"]
@@ -243,7 +244,7 @@ def catalog_sources(
 ) -> Iterator[sa.Select[tuple[str]]]:
     """The sets whose union is the catalog of `holder_id`."""
     if everything:
-        yield sa.select(table.c.name)
+        yield sa.select(table.c.name).where(table.c.name < GONE)
         return
     if public:
         yield sa.select(table.c.name).where(table.c.public)

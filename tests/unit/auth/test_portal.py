@@ -19,7 +19,7 @@ from quay.database import Database, DatabaseUnavailable, Transaction
 from quay.database.engines import open_engine
 from quay.database.schema import credential as credential_table
 from quay.database.schema import namespace as namespace_table
-from quay.model import credential, namespace, repository
+from quay.model import credential, namespace, repository, second_factor
 from quay.model.credential import Credential
 from quay.model.permission import Role
 from quay.oci.errors import RegistryError, TooManyRequests, Unauthorized
@@ -335,6 +335,42 @@ class PortalTests(TestCase):
         pool.held.pop()()
         for login in waiting[1:]:
             self.assertEqual(self.successResultOf(login).name, "devtable")
+
+    def test_a_second_factor(self) -> None:
+        """With a confirmed second factor the password alone is refused at once, with advice; a token does."""
+        self.login("devtable", PASSWORD)
+        self.write(self._protect)
+        refused = self.refusal("devtable", PASSWORD)
+        self.assertIsInstance(refused, Unauthorized)
+        self.assertIn("app-specific token", refused.advice)
+        self.credential("app", "app secret")
+        self.assertEqual(self.login("$app", "app secret").name, "devtable")
+        self.write(second_factor.remove, self.user.id)
+        self.assertEqual(self.login("devtable", PASSWORD).name, "devtable")
+
+    def _protect(self, txn: Transaction) -> None:
+        second_factor.begin(txn, self.user.id, "sealed")
+        found = second_factor.find(txn, self.user.id)
+        assert found is not None and second_factor.confirm(txn, found, 1)
+
+    def test_verify_says_what_is_missing(self) -> None:
+        """The right password is told apart from a wrong one, and with it whether it is enough."""
+        shown = of("devtable", PASSWORD)
+        person = self.successResultOf(Deferred.fromCoroutine(self.portal.verify(shown, "")))
+        self.assertEqual((person.user, person.second_factor), (self.user, False))
+        self.write(self._protect)
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.portal.verify(shown, ""))).second_factor)
+
+    def test_spraying_is_slow(self) -> None:
+        """Two hundred wrong passwords from one address, each for another account, are enough for a while."""
+        for number in range(200):
+            self.assertIsInstance(self.refusal(f"user{number}", "wrong"), Unauthorized)
+        refused = self.refusal("devtable", PASSWORD)
+        self.assertIsInstance(refused, TooManyRequests)
+        self.assertIn("from this address", refused.message)
+        self.assertEqual(self.login("devtable", PASSWORD, "192.0.2.2").name, "devtable")
+        self.clock.advance(1)
+        self.assertEqual(self.login("devtable", PASSWORD).name, "devtable")
 
     def test_guessing_is_slow(self) -> None:
         """After ten wrong passwords from one address even the right one has to wait, and only there."""

@@ -45,8 +45,8 @@ def test_standalone_is_told() -> None:
         "FEATURE_USERNAME_CONFIRMATION: not implemented yet (logging in through another service), so it has no effect.",
         "TEAM_RESYNC_STALE_TIME: not implemented yet (team synchronization), so it has no effect.",
         "USER_RECOVERY_TOKEN_LIFETIME: not implemented yet (signing up), so it has no effect.",
-        "ENTERPRISE_LOGO_URL, FEATURE_REQUIRE_TEAM_INVITE, REGISTRY_TITLE_SHORT: not implemented yet (the web console), "
-        "so they have no effect.",
+        "ENTERPRISE_LOGO_URL, FEATURE_REQUIRE_TEAM_INVITE, REGISTRY_TITLE_SHORT: not implemented yet (the web "
+        "console), so they have no effect.",
         "FEATURE_RESTRICTED_V1_PUSH: has no effect here because the first version of the protocol is not spoken.",
         "DB_CONNECTION_ARGS.autorollback, DB_CONNECTION_ARGS.threadlocals: not used by this release.",
         "LISTEN: only this machine can connect, although clients are told quay-server.example.com:8080; use 0.0.0.0.",

@@ -72,6 +72,7 @@ def test_a_user_is_out_of_sight(transaction: Transaction, alice: Namespace, make
     assert session.find(transaction, cookie) is None
     assert repository.find(transaction, made.name) is None
     assert repository.catalog(transaction, None, public=True, limit=10) == []
+    assert repository.catalog(transaction, None, public=True, everything=True, limit=10) == []
     assert not namespace.any_user(transaction)
     assert ("namespace", alice.id) in transaction.changes
 
