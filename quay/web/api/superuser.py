@@ -20,6 +20,7 @@ from quay.web.api.call import Call
 from quay.web.api.errors import BadRequest, NotFound
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
+from quay.web.api.user import check_not_reserved, hashed_anew
 from quay.web.api.views import Avatar, avatar, optional_date
 
 routes = Routes("superuser", "Superuser API.")
@@ -83,9 +84,7 @@ class CreatedInstallUser(TypedDict):
 class UpdateUser(TypedDict):
     """Description of updates for a user; what is not in it stays."""
 
-    password: NotRequired[
-        Annotated[str, Schema(minLength=8, maxLength=4096, description="The new password for the user")]
-    ]
+    password: NotRequired[Annotated[str, Schema(maxLength=4096, description="The new password for the user")]]
     email: NotRequired[Annotated[Email, Schema(minLength=1, description="The new e-mail address for the user")]]
     enabled: NotRequired[Annotated[bool, Schema(description="Whether the user is enabled")]]
 
@@ -144,9 +143,10 @@ async def create_user(call: Call, body: CreateInstallUser) -> CreatedInstallUser
     """Creates a new user. His password is shown in this answer only."""
     if call.means.config.authentication != "Database":
         raise BadRequest("Users are not made here: this registry asks another system who they are.")
-    password = fresh(PASSWORD_LENGTH)
-    hashed = await call.means.passwords.hash(password)
     name, email = body["username"], body.get("email") or None
+    check_not_reserved(call, name)
+    password = fresh(PASSWORD_LENGTH)
+    hashed = await hashed_anew(call, password)
 
     def make(txn: Transaction) -> None:
         time_machine_s = call.means.registry.policy.time_machine_s
@@ -170,7 +170,7 @@ async def get_user(call: Call, username: str) -> InstallUser:
 )
 async def change_user(call: Call, username: str, body: UpdateUser) -> InstallUser:
     """Updates information about the specified user, who has to log in again wherever he is."""
-    hashed = await call.means.passwords.hash(body["password"]) if "password" in body else None
+    hashed = await hashed_anew(call, body["password"]) if "password" in body else None
 
     def change(txn: Transaction) -> InstallUser:
         user = _within_reach(txn, call, "user", username)

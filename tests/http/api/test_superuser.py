@@ -2,8 +2,10 @@
 
 import pytest
 
+from quay.model import namespace
 from quay.testdata.people import PASSWORD
 from tests.http.api.client import Client, audited
+from tests.http.application import done
 
 
 @pytest.fixture
@@ -85,6 +87,20 @@ def test_users_that_cannot_be(administrator, body):
     assert administrator.post("/superuser/users/", body).status == 400
 
 
+def test_no_superuser_is_made(make_application):
+    """A name to which the configuration gives power is not given away here: not to whoever holds a token, either."""
+    administrator = Client(make_application(SUPER_USERS=["devtable", "second"]), "devtable")
+    assert administrator.post("/superuser/users/", {"username": "second"}).status == 400
+    assert administrator.get("/superuser/users/second").status == 404
+
+
+@pytest.mark.parametrize("password", ["", "short", "has a space", "x" * 4097])
+def test_passwords_that_cannot_be(application, administrator, password):
+    """A password that nobody may choose is not given to anybody, either."""
+    assert administrator.put("/superuser/users/reader", {"password": password}).status == 400
+    assert application.ask_token(("reader", PASSWORD)).status == 200
+
+
 def test_a_user_without_an_address(administrator):
     """A user needs no e-mail address."""
     assert administrator.post("/superuser/users/", {"username": "nomail", "email": None}).status == 200
@@ -101,8 +117,8 @@ def test_a_new_password(application, administrator):
     )
     cookie = signed_in.headers["set-cookie"].partition(";")[0]
     assert application.request("GET", "/api/v1/user/apptoken", {"Cookie": cookie}).status == 200
-    assert administrator.put("/superuser/users/reader", {"password": "another password"}).status == 200
-    assert application.ask_token(("reader", "another password")).status == 200
+    assert administrator.put("/superuser/users/reader", {"password": "another-password"}).status == 200
+    assert application.ask_token(("reader", "another-password")).status == 200
     assert application.ask_token(("reader", PASSWORD)).status == 401
     assert application.request("GET", "/api/v1/user/apptoken", {"Cookie": cookie}).status == 401
     assert audited(application, "user_change_password") == [
@@ -146,7 +162,7 @@ def test_deleting_a_user(application, administrator):
     ("method", "path", "body"),
     [
         ("DELETE", "/superuser/users/{}", None),
-        ("PUT", "/superuser/users/{}", {"password": "another password"}),
+        ("PUT", "/superuser/users/{}", {"password": "another-password"}),
         ("PUT", "/superuser/users/{}", {"enabled": False}),
         ("POST", "/superuser/takeownership/{}", {}),
     ],
@@ -155,10 +171,11 @@ def test_superusers_are_out_of_reach(make_application, who, method, path, body):
     """No superuser can change another one, nor himself this way."""
     application = make_application(SUPER_USERS=["devtable", "second"])
     administrator = Client(application, "devtable")
-    password = administrator.post("/superuser/users/", {"username": "second"}).json["password"]
+    hashed = done(application.core.passwords.hash(PASSWORD))
+    application.write(namespace.create_user, "second", password_hash=hashed, time_machine_s=60)
     refused = administrator.call(method, path.format(who), body)
     assert (refused.status, refused.json["detail"]) == (400, f"{who} is a superuser, whom nobody can change here.")
-    assert application.ask_token(("second", password)).status == 200
+    assert application.ask_token(("second", PASSWORD)).status == 200
 
 
 # --- organizations
