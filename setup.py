@@ -25,6 +25,7 @@ REQUIRES = [
     "pyotp>=2.9,<3",  # one-time codes of a second factor
     "flask-swagger-ui>=5.34,<6",  # the files of Swagger UI for /api-explorer; neither it nor Flask is ever imported
     "jinja2>=3.1.5,<4",  # pages
+    "segno>=1.6.1,<2",  # the QR code of a second factor; pure Python
     "markdown-it-py>=3,<5",  # descriptions of repositories
     "jsonschema>=4.23,<5",  # what the REST API takes
     "click>=8.1,<9",  # the command line
@@ -70,7 +71,7 @@ setup(
     package_data={
         "quay": ["py.typed"],
         "quay.database": ["migrations/*.py", "migrations/versions/*.py"],
-        "quay.web.pages": ["templates/*.html", "static/*"],
+        "quay.web.pages": ["templates/*.html", "templates/console/*.html", "static/*"],
         "twisted": ["plugins/quay_plugin.py"],
     },
     install_requires=REQUIRES,

@@ -26,18 +26,25 @@ from quay.web.api.call import Means
 from quay.web.api.errors import BadRequest, FreshLoginRequired, InvalidToken
 from quay.web.api.identity import CsrfRefused, Identifier, Identity
 from quay.web.api.route import Route
-from quay.web.console import home
-from quay.web.console.action import Action, Fields
+from quay.web.console import home, manifest, organization, repository, robots, shortcuts, user
+from quay.web.console.action import FIELD, Action, Fields
 from quay.web.console.page import Elsewhere, NoPage, Page, PageTable, SignInFirst, View
+from quay.web.console.shown import SHOWN
+from quay.web.console.surroundings import surroundings
 from quay.web.pages import Pages
 from quay.web.request import RegistryRequest, Translations
 from quay.web.respond import run_handler, send_empty
 
-TABLES: Final[tuple[PageTable, ...]] = (home.pages,)
+TABLES: Final[tuple[PageTable, ...]] = (
+    home.pages,
+    organization.pages,
+    robots.pages,
+    user.pages,
+    manifest.pages,
+    repository.pages,
+    shortcuts.pages,
+)
 """The pages of every part. What is not here is not served."""
-
-SHOWN: Final[Mapping[str, str]] = {}
-"""For the actions whose answer is shown, because it holds a secret that is seen once: the template that shows it."""
 
 FORM_LIMIT: Final = 256 * 1024
 FLASH: Final = b"flash"
@@ -110,7 +117,8 @@ class Console(Resource):
     async def _show(self, page: Page, request: RegistryRequest, path: dict[str, Any]) -> None:
         identity = await self._identifier.identify(request)
         now = self._means.clock.seconds()
-        view = View(request, identity, self._api, self._means.config, _query(request), now)
+        means = self._means
+        view = View(request, identity, self._api, means.config, _query(request), now, means.cpu)
         try:
             context = await page.show(view, **path)
         except SignInFirst:
@@ -128,7 +136,8 @@ class Console(Resource):
             request.write(self._nothing(request))
             request.finish()
             return
-        self._send(request, identity, page.template, at=view.at, **context)
+        around = await surroundings(view)
+        self._send(request, identity, page.template, at=view.at, **around, **context)
 
     def _send(self, request: RegistryRequest, identity: Identity | None, template: str, **context: Any) -> None:
         request.write(self._composed(request, identity, template, **context))
@@ -206,10 +215,11 @@ class Console(Resource):
         return answer
 
     def _done(self, request: RegistryRequest, identity: Identity, route: Route, fields: Fields, answer: Any) -> None:
-        next_ = local(_filled(fields.get("_next", fields.get("_back", ["/"]))[0], answer))
+        next_ = local(_filled(fields.get("_next", fields.get("_back", ["/"]))[0], fields, answer))
         if route.nickname in SHOWN:
             request.setResponseCode(200)
-            self._send(request, identity, SHOWN[route.nickname], answer=answer, next=next_)
+            shown = SHOWN[route.nickname]
+            self._send(request, identity, shown.template, next=next_, **shown.gather(answer, self._api.base(request)))
             return
         if fields.get("_done"):
             self._flash(request, "done", fields["_done"][0][:300])
@@ -226,7 +236,9 @@ class Console(Resource):
         """Where the form asked for the password, because the session was not fresh, make it fresh first."""
         password = fields.get("_password", [""])[0]
         if password:
-            await self._api.invoke(request, identity, "verifyUser", {}, body={"password": password})
+            code = fields.get("_totp", [""])[0].strip()
+            body = {"password": password, **({"totp": code} if code else {})}
+            await self._api.invoke(request, identity, "verifyUser", {}, body=body)
 
     async def _fields(self, request: RegistryRequest) -> Fields:
         origin: str | None = request.getHeader("Origin")
@@ -276,9 +288,13 @@ def local(where: str) -> str:
     return quote(where, safe="/?&=%:+@,;~#!$'()*[]-._")
 
 
-def _filled(where: str, answer: Any) -> str:
-    """`where` with what the answer knows: `/repository/{namespace}/{name}` leads to what has just been made."""
-    known = answer if isinstance(answer, dict) else {}
+def _filled(where: str, fields: Fields, answer: Any) -> str:
+    """
+    `where` with what the answer knows: `/repository/{namespace}/{name}` leads to what has just been made. What the
+    answer does not say may be a field: `{field.name}`.
+    """
+    known = {name: values[0] for name, values in fields.items() if name.startswith(FIELD)}
+    known |= answer if isinstance(answer, dict) else {}
     for name, value in known.items():
         if isinstance(value, str):
             where = where.replace(f"{{{name}}}", quote(value))
@@ -286,11 +302,13 @@ def _filled(where: str, answer: Any) -> str:
 
 
 def _check_typed(fields: Fields) -> None:
-    """Raises `BadRequest` if the form asks for a name to be typed, and another one was."""
+    """Raises `BadRequest` if the form asks for a name to be typed, or a password twice, and another one was."""
     expected = fields.get("_expect", [""])[0]
     typed = fields.get("_typed", [""])[0].strip()
     if expected != typed and "_expect" in fields:
         raise BadRequest(f"To be sure, type {expected!r}: you typed {typed[:80]!r}, so nothing was done.")
+    if "_repeated" in fields and fields["_repeated"] != fields.get("field.password"):
+        raise BadRequest("The two passwords are not the same, so nothing was done.")
 
 
 def _sentence(error: RegistryError) -> str:

@@ -121,6 +121,8 @@ def _member(schema: Mapping[str, Any], fields: Fields, name: str) -> Any:
     if "array" in kinds:
         return [_scalar(schema.get("items", {}).get("type", "string"), value, name) for value in fields[name] if value]
     text = fields[name][-1]  # a checkbox comes after the hidden field that says that it is there
+    if kinds == ["string"]:  # several boxes are one text, with the words that were checked: scopes are so
+        text = " ".join(value for value in fields[name] if value)
     if text == "" and "null" in kinds:
         return None
     return _scalar(next(kind for kind in kinds if kind != "null"), text, name)

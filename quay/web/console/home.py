@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quay.web.console import user
 from quay.web.console.page import Context, Elsewhere, PageTable, View, only_signed_in
 
 pages = PageTable()
@@ -13,7 +14,7 @@ async def sign_in(view: View) -> Context:
     next_ = view.query.get("next", "/")
     if view.signed_in:
         raise Elsewhere("/")
-    return {"next": next_}
+    return {"next": next_, "may_sign_up": user.may_sign_up(view)}
 
 
 @pages.page("/", "console/home.html")
@@ -21,13 +22,13 @@ async def home(view: View) -> Context:
     """One's own repositories, those with a star, and how to push the first one."""
     if not view.signed_in:
         return {"own": None, "starred": [], "organizations": []}
-    user = await view.ask("getLoggedInUser")
-    own = await view.ask("listRepos", query={"namespace": user["username"], "last_modified": "true"})
+    me = await view.ask("getLoggedInUser")
+    own = await view.ask("listRepos", query={"namespace": me["username"], "last_modified": "true"})
     starred = await view.ask("listStarredRepos")
     return {
         "own": own["repositories"],
         "starred": starred["repositories"],
-        "organizations": user["organizations"],
+        "organizations": me["organizations"],
     }
 
 
@@ -35,5 +36,5 @@ async def home(view: View) -> Context:
 async def organizations(view: View) -> Context:
     """The organizations that one belongs to."""
     only_signed_in(view)
-    user = await view.ask("getLoggedInUser")
-    return {"organizations": user["organizations"]}
+    me = await view.ask("getLoggedInUser")
+    return {"organizations": me["organizations"]}

@@ -12,6 +12,7 @@ from quay.web.api.errors import BadRequest
 from quay.web.console.chart import Chart, chart
 from quay.web.console.logtext import kind_text, text_of
 from quay.web.console.page import Context, View
+from quay.web.pages import moment
 
 DAYS: Final = 7
 """So many days are shown, today among them, unless others are asked for."""
@@ -34,7 +35,7 @@ async def gather(view: View, listing: str, counts: str, **path: Any) -> Context:
     page = {"next_page": view.query["next_page"]} if view.query.get("next_page") else {}
     found = await view.ask(listing, query=asked | page, **path)
     return {
-        "entries": [entry | {"text": text_of(entry), "at": _seconds(entry["datetime"])} for entry in found["logs"]],
+        "entries": [entry | {"text": text_of(entry), "at": moment(entry["datetime"])} for entry in found["logs"]],
         "next_page": found.get("next_page"),
         "is_first": not page,
         "first": first.isoformat(),
@@ -80,7 +81,3 @@ def _day(view: View, name: str, otherwise: date) -> date:
     except (ValueError, OverflowError):
         raise BadRequest(f"{name!r} must be a day like 2026-12-31.") from None
     return day
-
-
-def _seconds(text: str) -> float:
-    return parsedate_to_datetime(text).timestamp()

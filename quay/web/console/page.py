@@ -7,18 +7,22 @@ A page asks the API, as the one who looks at it: so it shows nothing that he may
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from quay.auth.principal import Principal
 from quay.config import Config
+from quay.interfaces import IPool
 from quay.web.api import RestAPI
 from quay.web.api.identity import Identity
 from quay.web.request import RegistryRequest
 
 Context = dict[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 Show = TypeVar("Show", bound=Callable[..., Coroutine[Any, Any, Context]])
 
 
@@ -35,6 +39,7 @@ class View:
     config: Config
     query: Mapping[str, str]
     now: float
+    cpu: IPool = attrs.field(repr=False)
 
     @property
     def principal(self) -> Principal:
@@ -50,6 +55,11 @@ class View:
         wanted = {name: value for name, value in {**self.query, **changes}.items() if value not in (None, "")}
         path: str = self.request.path.decode("latin-1")
         return f"{path}?{urlencode(wanted)}" if wanted else path
+
+    def in_background(self, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
+        """The result of what takes a while to reckon, and keeps nobody else waiting."""
+        found: Deferred[R] = self.cpu.run(f, *args, **kwargs)
+        return found
 
     async def ask(self, nickname: str, *, query: Mapping[str, str] | None = None, **path: Any) -> Any:
         """What the API's route `nickname` answers to him. Raises what the API would answer."""

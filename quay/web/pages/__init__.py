@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from email.utils import mktime_tz, parsedate_tz
 from time import time
 from typing import Any, Final
 
@@ -48,6 +49,19 @@ def utc(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
+def moment(date: str | None) -> float | None:
+    """A date as the API has it (RFC 2822), in seconds since the epoch; None for what has not happened."""
+    parts = None if date is None else parsedate_tz(date)
+    return None if parts is None else float(mktime_tz(parts))
+
+
+def span(seconds: float) -> str:
+    """A length of time in the largest unit that fits it, as people say it: `2 weeks`."""
+    unit, length = next((one for one in _SPANS if seconds >= one[1]), ("second", 1))
+    count = int(seconds // length)
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 def byte_count(size: float | None) -> str:
     """A number of bytes in the unit that leaves one to four digits: `1.5 MiB`."""
     if size is None:
@@ -74,6 +88,9 @@ _UNITS: Final = (
 )
 
 
+_SPANS: Final = (("week", 7 * 86400), *_UNITS[2:])
+
+
 class Pages:
     """Renders templates for a registry that is called `title`."""
 
@@ -82,7 +99,7 @@ class Pages:
             loader=PackageLoader("quay.web.pages"), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
         self._environment.globals.update(title=title, version=__version__)
-        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest, utc=utc)
+        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest, span=span, utc=utc, moment=moment)
 
     def compose(
         self, request: RegistryRequest, template: str, *, status: int = 200, forms_to: Iterable[str] = (), **values: Any
