@@ -7,7 +7,7 @@ Times are integers, milliseconds since the epoch, UTC. Names that are compared a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -32,6 +32,12 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows
 Ordered = sa.String(255).with_variant(postgresql.VARCHAR(255, collation="C"), "postgresql")
 DigestText = sa.String(135).with_variant(postgresql.VARCHAR(135, collation="C"), "postgresql")
 Json = sa.JSON()  # not JSONB: what clients annotate may hold \u0000, which only json keeps
+
+_NEVER_AGAIN: Final[dict[str, Any]] = {"sqlite_autoincrement": True}
+"""
+Of what caches and the audit log know by its number: SQLite would give the number of a row that was the last, and was
+deleted, to the next one, who would then be taken for the first. PostgreSQL counts on by itself.
+"""
 
 
 def _id() -> sa.Column[int]:
@@ -86,6 +92,7 @@ namespace = sa.Table(
     sa.Index(None, "owner_id", "name"),
     sa.Index(None, "time_machine_s"),
     comment="users, organizations and robots share one space of names, as in Quay; a robot is named owner+short",
+    **_NEVER_AGAIN,
 )
 
 profile = sa.Table(
@@ -265,6 +272,7 @@ repository = sa.Table(
     sa.Index(
         "ix_repository_public_name", "name", sqlite_where=sa.text("public = 1"), postgresql_where=sa.text("public")
     ),
+    **_NEVER_AGAIN,
 )
 
 permission = sa.Table(

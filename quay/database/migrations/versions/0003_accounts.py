@@ -12,9 +12,9 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Ordered = sa.String(255).with_variant(sa.VARCHAR(255, collation="C"), "postgresql")
 
 
-def _text(name: str) -> sa.Column[str]:
+def _text(name: str, kind: sa.String | None = None, default: str = "") -> sa.Column[str]:
     """A column as it was: SQLite would reflect its default in parentheses."""
-    return sa.Column(name, sa.String(255), server_default="", nullable=False)
+    return sa.Column(name, kind or sa.String(255), server_default=default, nullable=False)
 
 
 def upgrade() -> None:
@@ -307,10 +307,24 @@ def upgrade() -> None:
             "fk_credential_creator_id_namespace", "namespace", ["creator_id"], ["id"], ondelete="SET NULL"
         )
 
-    description = sa.Column("description", sa.Text(), server_default="", nullable=False)
-    with op.batch_alter_table("namespace", recreate=rebuilt, reflect_args=(description,)) as batch:
+    never_again = {"sqlite_autoincrement": True}
+    with op.batch_alter_table(
+        "namespace", recreate=rebuilt, reflect_args=(_text("description", sa.Text()),), table_kwargs=never_again
+    ) as batch:
         batch.drop_constraint(op.f("ck_namespace_kind"), type_="check")
         batch.create_check_constraint(op.f("ck_namespace_kind"), "kind IN ('user', 'organization', 'robot', 'deleted')")
+
+    with op.batch_alter_table(
+        "repository",
+        recreate=rebuilt,
+        reflect_args=(
+            _text("kind", sa.String(16), "image"),
+            _text("state", sa.String(16), "normal"),
+            _text("description", sa.Text()),
+        ),
+        table_kwargs=never_again,
+    ):
+        pass
 
     with op.batch_alter_table("service_key", recreate=rebuilt, reflect_args=(_text("name"),)) as batch:
         batch.add_column(sa.Column("metadata", sa.JSON(), server_default="{}", nullable=False))
