@@ -92,7 +92,7 @@ class FirstUser(TypedDict):
 
 
 class Initialized(TypedDict):
-    """The first user. `encrypted_password` is always empty: this registry takes the password as it is."""
+    """The first user. `encrypted_password` is the password: it may be used wherever an encrypted one may."""
 
     username: str
     email: str | None
@@ -115,7 +115,7 @@ async def initialize(call: Call, body: FirstUser) -> Initialized:
         if not account.initialize(txn):
             raise _not_empty()
         made = _make(txn, call, body, hashed, superuser=True)
-        answer: Initialized = {"username": made.name, "email": made.email, "encrypted_password": ""}
+        answer: Initialized = {"username": made.name, "email": made.email, "encrypted_password": body["password"]}
         if body.get("access_token"):
             answer["access_token"] = _token(txn, made)
         return answer

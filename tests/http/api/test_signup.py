@@ -103,7 +103,11 @@ def test_initialize(make_empty):
     answer = Client(app).post("/user/initialize", FIRST)
     assert answer.status == 200
     made = answer.json
-    assert (made["username"], made["email"], made["encrypted_password"]) == ("first", "first@example.com", "")
+    assert (made["username"], made["email"], made["encrypted_password"]) == (
+        "first",
+        "first@example.com",
+        FIRST["password"],
+    )
     view = Client(app, made["access_token"]).get("/user/").json
     assert view["super_user"] and view["email"] == "first@example.com"
     assert Client(app, made["access_token"]).post("/organization/", {"name": "company"}).status == 201
