@@ -5,6 +5,12 @@ An upload belongs to one repository and one principal; to everybody else it does
 live: an open file and a running hash. When nothing has come for a while it is suspended, and the next request, in this
 process or the next, resumes it from what the store really holds.
 
+To be resumed, an upload has to be on record. Most are begun and finished on the same node within milliseconds, and a
+row for each would cost as much as the blob's own; so the row is written when an upload outlives its first request: with
+the first byte that is acknowledged, and before the upload is suspended. A crash before that loses an upload that held
+nothing, and leaves an empty file to be reaped. Where several nodes serve, the next request may come to another one, and
+the row comes first.
+
 Source: OCI Distribution Specification 1.1, "Pushing blobs"; Docker Registry HTTP API V2; Quay (`Range` for chunks).
 """
 
@@ -18,7 +24,7 @@ from typing import Final, Protocol
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -38,6 +44,7 @@ from quay.oci.errors import (
     BlobUploadUnknown,
     DigestInvalid,
     RangeInvalid,
+    RegistryError,
     TooManyRequests,
 )
 from quay.oci.reference import Digest
@@ -72,13 +79,18 @@ class Chunk:
 
 @attrs.define(eq=False)
 class Session:
-    """A live upload. `busy` while a request works on it; one at a time."""
+    """
+    A live upload. `busy` while a request works on it; one at a time. `recorded` if it has a row; `turn` is for whoever
+    writes that row, or ends it.
+    """
 
     uuid: str
     repository: Repository
     owner: str
     upload: IBlobUpload
     busy: bool = False
+    recorded: bool = False
+    turn: DeferredLock = attrs.field(factory=DeferredLock)
     idle: IDelayedCall | None = None
 
     @property
@@ -88,9 +100,9 @@ class Session:
 
 class Uploads(Service):
     """
-    All uploads of this node. One that nobody has written to for `idle_s` seconds is suspended; with several nodes that
-    is soon, because the next chunk may come to another node, which waits for it for `patience_s`. Beyond `live_limit`,
-    each of which has a file open, the one that has rested longest is suspended.
+    All uploads of this node. One that nobody has written to for `idle_s` seconds is suspended; with several nodes, of
+    which it is not `alone`, that is soon, because the next chunk may come to another node, which waits for it for
+    `patience_s`. Beyond `live_limit`, each of which has a file open, the one that has rested longest is suspended.
     """
 
     name = "uploads"
@@ -105,14 +117,15 @@ class Uploads(Service):
         policy: Policy,
         tasks: Tasks,
         *,
-        idle_s: float = 60.0,
+        alone: bool = True,
     ) -> None:
         self._clock = clock
         self._database = database
         self._stores = stores
         self._policy = policy
         self._tasks = tasks
-        self._idle_s = idle_s
+        self._alone = alone
+        self._idle_s = 60.0 if alone else 0.5
         self._live: dict[str, Session] = {}
 
     @property
@@ -125,12 +138,12 @@ class Uploads(Service):
     async def begin(self, repository: Repository, owner: str, algorithm: str = "sha256") -> str:
         """A new upload: its uuid."""
         name = str(uuid.uuid4())
-        store = self._stores.target
-        await self._database.write(rows.begin_upload, name, repository.id, owner, store.location)
-        faults.point("upload.recorded")
-        session = Session(name, repository, owner, await store.begin(name, algorithm))
+        session = Session(name, repository, owner, await self._stores.target.begin(name, algorithm))
         self._live[name] = session
-        self._rest(session)
+        room = self._rest(session)
+        if not self._alone:
+            await self._tasks.spawn(self._record(session))
+        await room
         return name
 
     async def offset(self, repository: Repository, owner: str, name: str) -> int:
@@ -139,7 +152,9 @@ class Uploads(Service):
         if live is not None and live.busy and _is(live, repository, owner):
             return live.offset
         async with self._working(repository, owner, name) as session:
-            return await session.upload.flushed()
+            held = await session.upload.flushed()
+            await self._tasks.spawn(self._record(session))
+            return held
 
     async def append(self, repository: Repository, owner: str, name: str, body: Body, chunk: Chunk | None) -> int:
         """
@@ -148,8 +163,15 @@ class Uploads(Service):
         `BlobTooLarge`. What was received before a failure is kept.
         """
         async with self._working(repository, owner, name) as session:
-            await self._receive(session, body, chunk)
-            return await session.upload.flushed()
+            recorded = self._tasks.spawn(self._record(session))  # while the bytes come in
+            try:
+                await self._receive(session, body, chunk)
+                held = await session.upload.flushed()
+            except BaseException:
+                recorded.addErrback(lambda _: None)  # one reason is enough
+                raise
+            await recorded
+            return held
 
     async def finish(
         self, repository: Repository, owner: str, name: str, digest: Digest, body: Body, chunk: Chunk | None
@@ -206,12 +228,23 @@ class Uploads(Service):
         try:
             yield session
         except StorageFailed:
+            session.busy = False
             self._suspend(session)  # the next request goes on from what the medium really holds
             raise
         finally:
             session.busy = False
             if session.uuid in self._live:
                 self._rest(session)
+
+    async def _record(self, session: Session) -> None:
+        """See that the row is there with which the upload can be resumed; none is written for one that has ended."""
+        async with session.turn:
+            if session.recorded or self._live.get(session.uuid) is not session:
+                return
+            location = self._stores.preferred
+            await self._database.write(rows.begin_upload, session.uuid, session.repository.id, session.owner, location)
+            session.recorded = True
+            faults.point("upload.recorded")
 
     async def _take(self, repository: Repository, owner: str, name: str) -> Session:
         session = self._live.get(name) or await self._resume(repository, owner, name)
@@ -234,7 +267,7 @@ class Uploads(Service):
         except UploadMissing as gone:
             await self._database.write(rows.end_upload, name)
             raise _unknown(repository, name) from gone
-        self._live[name] = Session(name, repository, owner, upload)
+        self._live[name] = Session(name, repository, owner, upload, recorded=True)
         return self._live[name]
 
     async def _open(self, store: IBlobStore, name: str) -> IBlobUpload:
@@ -293,13 +326,14 @@ class Uploads(Service):
         try:
             size = await session.upload.commit(digest)
         except DigestMismatch as wrong:
-            await self._database.write(rows.end_upload, session.uuid)
+            await self._end(session)
             raise DigestInvalid(
                 f"The {session.offset} bytes received have the digest {wrong.actual}, not {digest}.",
                 advice="The data changed on the way, or the digest is of something else: upload it again.",
             ) from wrong
         faults.point("blob.kept")
-        blob = await linked(self._clock, self._stores.target, digest, seen_ms, partial(self._linked, session, size))
+        async with session.turn:
+            blob = await linked(self._clock, self._stores.target, digest, seen_ms, partial(self._linked, session, size))
         faults.point("blob.linked")
         return blob
 
@@ -307,12 +341,13 @@ class Uploads(Service):
         try:
             return await self._database.write(self._link, session, digest, size, seen_ms, verified)
         except BytesInDoubt as doubt:
-            if doubt.gone:
+            if doubt.gone and session.recorded:
                 await self._database.write(rows.end_upload, session.uuid)  # whatever comes of it, it is no upload now
             raise
 
     def _link(self, txn: Transaction, session: Session, digest: Digest, size: int, seen_ms: int, verified: str) -> Blob:
-        rows.end_upload(txn, session.uuid)
+        if session.recorded:
+            rows.end_upload(txn, session.uuid)
         return blobs.link_blob(
             txn,
             session.repository.id,
@@ -327,19 +362,38 @@ class Uploads(Service):
     async def _drop(self, session: Session) -> None:
         self._live.pop(session.uuid, None)
         await session.upload.cancel()
-        await self._database.write(rows.end_upload, session.uuid)
+        await self._end(session)
 
-    def _rest(self, session: Session) -> None:
+    async def _end(self, session: Session) -> None:
+        async with session.turn:
+            if session.recorded:
+                await self._database.write(rows.end_upload, session.uuid)
+
+    def _rest(self, session: Session) -> Deferred[None]:
+        """Let it wait for its next request; fires when no more are live than may be."""
         self._live[session.uuid] = self._live.pop(session.uuid)  # to the end: it is the last one to have rested
         session.idle = self._clock.callLater(self._idle_s, self._suspend, session)
-        if len(self._live) > self.live_limit:
-            self._suspend(next(session for session in self._live.values() if not session.busy))
+        return self._tasks.spawn(self._make_room()) if len(self._live) > self.live_limit else succeed(None)
+
+    async def _make_room(self) -> None:
+        while len(self._live) > self.live_limit:
+            resting = next((session for session in self._live.values() if not session.busy), None)
+            if resting is None:
+                return
+            await self._suspended(resting)
 
     def _suspend(self, session: Session) -> Deferred[None]:
+        return self._tasks.spawn(self._suspended(session))
+
+    async def _suspended(self, session: Session) -> None:
+        if not session.recorded:
+            await _ended(self._record(session))
+            if self._live.get(session.uuid) is not session or (session.busy and self.running):
+                return  # somebody ended it meanwhile, or went on with it
         self._live.pop(session.uuid, None)
         if session.idle is not None and session.idle.active():
             session.idle.cancel()
-        return self._tasks.spawn(_ended(session.upload.suspend()))
+        await _ended(session.upload.suspend())
 
     def stopService(self) -> Deferred[None]:
         """Suspend what is live: it goes on after the restart."""
@@ -383,7 +437,7 @@ async def _ended(ending: Awaitable[object]) -> None:
     """Wait for an upload to be let go of; what goes wrong there is the operator's to know."""
     try:
         await ending
-    except StorageError as error:
+    except (StorageError, RegistryError) as error:
         log.warn("an upload could not be let go of: {error}", error=error)
 
 

@@ -102,7 +102,7 @@ class Core:
         access = Access(self.database, self.policy, self.bus)
         blobs = Blobs(self.database, self.stores, self.cache, self.policy, reactor)
         alone = self.config.events_redis is None
-        uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, idle_s=60.0 if alone else 0.5)
+        uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, alone=alone)
         manifests = Manifests(self.database, blobs, self.cache, self.policy, self.bus, self.threads.cpu, self.tasks)
         return Registry(self.database, self.cache, self.policy, access, blobs, uploads, manifests)
 

@@ -78,6 +78,21 @@ def test_an_upload_goes_on_after_a_restart(client: Client, restart: Callable[[],
     assert answer.body == data
 
 
+@pytest.mark.parametrize(("end", "status"), [("stopped", 202), ("killed", 404)])
+def test_an_upload_without_a_byte_outlives_a_clean_stop(
+    server: RunningQuay, client: Client, end: str, status: int
+) -> None:
+    """An upload that holds nothing yet goes on after a clean restart; after a crash it is unknown, and begun anew."""
+    data = Image.made("begun").layers[1]
+    upload = client.begin(REPOSITORY, data)
+    ENDINGS[end](server)
+    client.close()
+    server.start()
+    client.call("PATCH", REPOSITORY, upload.location, data).expect(status)
+    client.finish(REPOSITORY, client.begin(REPOSITORY, data))
+    assert client.has_blob(REPOSITORY, data)
+
+
 def test_a_token_outlives_the_server_that_gave_it(client: Client, restart: Callable[[], None]) -> None:
     """A token from before a restart is good after it, though the key that signed it is gone with its process."""
     image = Image.made("token")

@@ -1,0 +1,233 @@
+"""When an upload is on record, and what becomes of the row: one is written only for what outlives its first request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import sqlalchemy as sa
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IConsumer
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from quay.database import Database, Transaction
+from quay.database.engines import open_engine
+from quay.database.schema import upload
+from quay.interfaces import IPool
+from quay.model import namespace, repository
+from quay.model.repository import Repository
+from quay.oci.errors import BlobUploadUnknown
+from quay.oci.reference import Digest, RepositoryName
+from quay.registry.blobs import Stores
+from quay.registry.policy import Policy
+from quay.registry.uploads import Uploads
+from quay.storage.memory import MemoryBlobs
+from quay.tasks import Tasks
+from quay.threads import ImmediatePool
+
+OWNER = "devtable"
+DATA = b"0123456789"
+DIGEST = Digest.of(DATA)
+
+
+@implementer(IPool)
+class Writers:
+    """Calls at once, or, while `held`, when it is released."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self._waiting: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def run(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        if not self.held:
+            return maybeDeferred(f, *args, **kwargs)
+        done: Deferred[Any] = Deferred()
+        self._waiting.append((done, lambda: f(*args, **kwargs)))
+        return done
+
+    def release(self) -> None:
+        self.held = False
+        while self._waiting:
+            done, call = self._waiting.pop(0)
+            maybeDeferred(call).chainDeferred(done)
+
+
+@attrs.frozen
+class Bytes:
+    """The body of a request."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    def deliver_to(self, consumer: IConsumer) -> Deferred[int]:
+        consumer.write(self.data)
+        return succeed(len(self.data))
+
+
+class Node:
+    """A node with one repository; `another` is the same after a restart, or beside it."""
+
+    def __init__(self, url: str, store: MemoryBlobs | None = None, *, alone: bool = True) -> None:
+        self.clock = Clock()
+        self.clock.rightNow = 1_790_000_000.0
+        self.writers = Writers()
+        self.engine = open_engine(url)
+        self.database = Database(self.clock, self.engine, ImmediatePool(), self.writers)
+        self.store = store or MemoryBlobs("local", now=self.clock.seconds)
+        stores = Stores({"local": self.store}, "local")
+        self.uploads = Uploads(self.clock, self.database, stores, Policy(upload_s=600), Tasks(), alone=alone)
+        self.uploads.startService()
+        self._url = url
+
+    def another(self) -> Node:
+        return Node(self._url, self.store)
+
+    @property
+    def rows(self) -> int:
+        """How many uploads are on record."""
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(upload)).scalar_one()
+
+
+def done(work: Any) -> Any:
+    """The result of something that needs no waiting."""
+    outcome: list[Any] = []
+    Deferred.fromCoroutine(work).addBoth(outcome.append)
+    assert outcome, "this would have to wait"
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]
+
+
+def _repository(txn: Transaction) -> Repository:
+    owner = namespace.create_user(txn, OWNER, time_machine_s=600)
+    name = RepositoryName.parse(f"{OWNER}/app")
+    return repository.create(txn, name, namespace_id=owner.id, creator_id=None, public=False)
+
+
+@pytest.fixture
+def node(sqlite_url: str) -> Node:
+    return Node(sqlite_url)
+
+
+@pytest.fixture
+def where(node: Node) -> tuple[Repository, str]:
+    """The repository, and who pushes to it."""
+    made: list[Repository] = []
+    node.database.write(_repository).addCallback(made.append)
+    return made[0], OWNER
+
+
+def test_finished_by_its_second_request(node: Node, where: tuple[Repository, str]) -> None:
+    """An upload that is begun and finished on one node is never on record, and makes its blob all the same."""
+    name = done(node.uploads.begin(*where))
+    assert node.rows == 0
+    blob = done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA), None))
+    assert (blob.digest, blob.size, node.rows) == (DIGEST, len(DATA), 0)
+
+
+@pytest.mark.parametrize("ask", ["append", "offset"])
+def test_on_record_before_a_byte_is_acknowledged(node: Node, where: tuple[Repository, str], ask: str) -> None:
+    """Once a client was told what an upload holds, it can go on after a crash; the blob takes the row along."""
+    name = done(node.uploads.begin(*where))
+    if ask == "append":
+        assert done(node.uploads.append(*where, name, Bytes(DATA), None)) == len(DATA)
+    else:
+        assert done(node.uploads.offset(*where, name)) == 0
+    assert node.rows == 1
+    done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA if ask == "offset" else b""), None))
+    assert node.rows == 0
+
+
+def test_an_acknowledgement_waits_for_the_row(node: Node, where: tuple[Repository, str]) -> None:
+    """While the row is not committed, nobody is told that his bytes are held."""
+    name = done(node.uploads.begin(*where))
+    node.writers.held = True
+    told: list[Any] = []
+    Deferred.fromCoroutine(node.uploads.append(*where, name, Bytes(DATA), None)).addBoth(told.append)
+    assert not told
+    node.writers.release()
+    assert told == [len(DATA)]
+    assert node.rows == 1
+
+
+def test_on_record_before_it_is_suspended(node: Node, where: tuple[Repository, str]) -> None:
+    """An upload that rests for long is on record when it is let go of, and goes on from there, after a restart too."""
+    name = done(node.uploads.begin(*where))
+    node.clock.advance(61)
+    assert (node.uploads.live, node.rows) == (0, 1)
+    other = node.another()
+    done(other.uploads.finish(*where, name, DIGEST, Bytes(DATA), None))
+    assert node.rows == 0
+
+
+def test_a_clean_stop_puts_it_on_record(node: Node, where: tuple[Repository, str]) -> None:
+    """What was begun before a clean stop can be gone on with after the start."""
+    name = done(node.uploads.begin(*where))
+    node.uploads.stopService()
+    assert (node.uploads.live, node.rows) == (0, 1)
+    assert done(node.another().uploads.append(*where, name, Bytes(DATA), None)) == len(DATA)
+
+
+def test_not_alone(sqlite_url: str, node: Node, where: tuple[Repository, str]) -> None:
+    """Where several nodes serve, an upload is on record when its client hears of it: any of them may get the rest."""
+    one = Node(sqlite_url, node.store, alone=False)
+    name = done(one.uploads.begin(*where))
+    assert one.rows == 1
+    one.clock.advance(1)
+    done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA), None))
+    assert one.rows == 0
+
+
+def test_finished_while_its_row_is_written(node: Node, where: tuple[Repository, str]) -> None:
+    """An upload that is finished just when it was to be suspended leaves no row behind, and is not suspended."""
+    name = done(node.uploads.begin(*where))
+    node.writers.held = True
+    node.clock.advance(61)
+    told: list[Any] = []
+    Deferred.fromCoroutine(node.uploads.finish(*where, name, DIGEST, Bytes(DATA), None)).addBoth(told.append)
+    node.writers.release()
+    assert told[0].digest == DIGEST
+    assert (node.rows, node.uploads.live, node.store.uploads) == (0, 0, {})
+
+
+def test_gone_on_with_while_its_row_is_written(node: Node, where: tuple[Repository, str]) -> None:
+    """A request that comes just when an upload was to be suspended has it, and none is told that it is unknown."""
+    name = done(node.uploads.begin(*where))
+    node.writers.held = True
+    node.clock.advance(61)
+    told: list[Any] = []
+    Deferred.fromCoroutine(node.uploads.append(*where, name, Bytes(DATA), None)).addBoth(told.append)
+    node.writers.release()
+    assert (told, node.rows) == ([len(DATA)], 1)
+    done(node.uploads.finish(*where, name, DIGEST, Bytes(b""), None))
+    assert node.rows == 0
+
+
+def test_room_is_made_for_as_many_as_come(node: Node, where: tuple[Repository, str]) -> None:
+    """However many begin at once while the database is slow, only so many stay open, and each can be gone on with."""
+    node.uploads.live_limit = 3
+    node.writers.held = True
+    names: list[str] = []
+    for _ in range(10):
+        Deferred.fromCoroutine(node.uploads.begin(*where)).addCallback(names.append)
+    assert len(names) == 3
+    node.writers.release()
+    assert (len(names), node.uploads.live) == (10, 3)
+    assert all(done(node.uploads.append(*where, name, Bytes(DATA), None)) == len(DATA) for name in names)
+
+
+def test_cancelled_without_a_row(node: Node, where: tuple[Repository, str]) -> None:
+    """One that is cancelled right away leaves neither a row nor a byte, and is unknown from then on."""
+    name = done(node.uploads.begin(*where))
+    done(node.uploads.cancel(*where, name))
+    assert (node.rows, node.store.uploads) == (0, {})
+    with pytest.raises(BlobUploadUnknown):
+        done(node.uploads.offset(*where, name))
