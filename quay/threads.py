@@ -7,18 +7,20 @@ forgets the answer and nothing else, and whoever must know when the work has rea
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from quay.interfaces import IPool
@@ -39,19 +41,37 @@ class PoolStopped(Exception):
         self.pool = pool
 
 
+@attrs.define(eq=False)
+class _Call:
+    """Work for a thread, and who waits for what comes of it."""
+
+    work: Callable[[], Any]
+    done: Deferred[Any]
+    asked: float
+    outcome: Any = None
+    """What was returned, or a Failure."""
+
+
 @implementer(IPool)
 class Pool(Service):
     """
     At most `size` threads, started when first needed; on stop, what was begun or is waiting is finished.
 
     `asked` and `begun` count the calls, the difference waits for a thread; `waited` is how long the begun ones waited,
-    in seconds.
+    in seconds. Work comes from the reactor's thread, and what came of it is told there.
     """
+
+    # Not Twisted's ThreadPool: a push passes here a dozen times, and each time cost more than most of the work did.
 
     def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
         self.setName(name)
         self._reactor = reactor
-        self._threads = ThreadPool(0, size, name)
+        self._size = size
+        self._threads: list[Thread] = []
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._ended: deque[_Call] = deque()
+        self._telling = False
+        self._unanswered = 0
         self._stopped = False
         self._lock = Lock()
         self.asked = self.begun = 0
@@ -59,7 +79,7 @@ class Pool(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._threads.start()
+        self._start_threads()
 
     def stopService(self) -> Deferred[None]:
         """Fires when the last thread has ended, after everything it found out has been told."""
@@ -71,23 +91,53 @@ class Pool(Service):
 
     def _join(self, ended: Deferred[None]) -> None:
         # In a thread of its own: the last results reach their Deferreds only while the reactor turns.
-        self._threads.stop()
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join()
         self._reactor.callFromThread(ended.callback, None)
 
     def run(self, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
         if self._stopped:
             return fail(PoolStopped(str(self.name)))
+        done: Deferred[R] = Deferred()
         self.asked += 1
-        asked = perf_counter()
+        self._unanswered += 1
+        self._calls.put(_Call(partial(f, *args, **kwargs), done, perf_counter()))
+        self._start_threads()
+        return done
 
-        def begin() -> R:
+    def _start_threads(self) -> None:
+        while self.running and len(self._threads) < min(self._size, self._unanswered):
+            thread = Thread(target=self._work, name=f"{self.name}-{len(self._threads)}")
+            self._threads.append(thread)
+            thread.start()
+
+    # --- in a thread
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
             with self._lock:
                 self.begun += 1
-                self.waited += perf_counter() - asked
-            return f(*args, **kwargs)
+                self.waited += perf_counter() - call.asked
+            try:
+                call.outcome = call.work()
+            except BaseException:  # whatever it is: whoever waits is told, and the thread goes on
+                call.outcome = Failure()
+            self._ended.append(call)
+            del call  # what came of it belongs to whoever waited, and not to a thread that rests
+            if not self._telling:  # else the reactor has been woken, and has not looked yet
+                self._telling = True
+                self._reactor.callFromThread(self._tell)
 
-        done: Deferred[R] = deferToThreadPool(self._reactor, self._threads, begin)
-        return done
+    # --- in the reactor's
+
+    def _tell(self) -> None:
+        self._telling = False
+        while self._ended:
+            call = self._ended.popleft()
+            self._unanswered -= 1
+            call.done.callback(call.outcome)  # a Failure becomes the errback chain
 
 
 class Threads(MultiService):
