@@ -49,6 +49,12 @@ class IBlobStore(Interface):
     def stale_uploads(before: float) -> Deferred[list[str]]:
         """The ids of uploads whose last byte came before the time `before` (seconds since the epoch)."""
 
+    def keep(digest: Digest, data: bytes) -> Deferred[None]:
+        """
+        Make `data`, a few bytes, the blob `digest`, as durably as an upload does, in one step. A failure
+        (`DigestMismatch`, if they have another digest) leaves nothing.
+        """
+
     def stat(digest: Digest) -> Deferred[int | None]:
         """The size of the blob in bytes; None if it is not here."""
 

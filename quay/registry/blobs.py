@@ -7,7 +7,6 @@ from another repository", "Deleting blobs".
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -125,9 +124,7 @@ class Blobs:
         store = self._stores.target
         seen_ms = int(self._clock.seconds() * 1000)
         if await store.stat(digest) is None:
-            upload = await store.begin(str(uuid.uuid4()), digest.algorithm)
-            upload.write(data)
-            await upload.commit(digest)
+            await store.keep(digest, data)
         size, lease_s = len(data), self._policy.upload_s
 
         async def link(digest: Digest, **seen: Any) -> Blob:

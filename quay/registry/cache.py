@@ -15,10 +15,35 @@ from typing import Any, Final
 
 import attrs
 
+from quay.oci.reference import Digest
+
 Key = tuple[str | int, ...]
 
 ENTRY_COST: Final = 400
 """What an entry weighs beside its payload, in bytes: the key, the value object, the place in the table."""
+
+
+class Recent:
+    """
+    Small blobs that were pushed lately, by digest: what a digest names never changes, so nothing here is ever out of
+    date. It says nothing about who may read them, or whether a repository still has them. `limit` is in bytes.
+    """
+
+    def __init__(self, limit: int = 4 * 1024 * 1024) -> None:
+        self._limit = limit
+        self._weight = 0
+        self._blobs: OrderedDict[Digest, bytes] = OrderedDict()
+
+    def keep(self, digest: Digest, data: bytes) -> None:
+        """Remember `data`, whose digest has been verified; the oldest are forgotten for it."""
+        if digest not in self._blobs:
+            self._blobs[digest] = data
+            self._weight += len(data) + ENTRY_COST
+        while self._weight > self._limit:
+            self._weight -= len(self._blobs.popitem(last=False)[1]) + ENTRY_COST
+
+    def get(self, digest: Digest) -> bytes | None:
+        return self._blobs.get(digest)
 
 
 @attrs.define(eq=False, slots=True)

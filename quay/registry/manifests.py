@@ -35,7 +35,7 @@ from quay.oci.manifest import Manifest, check_address, parse, referrers_index
 from quay.oci.reference import Digest, Tag
 from quay.oci.schema1 import EMPTY_LAYER_DIGEST
 from quay.registry.blobs import Blobs
-from quay.registry.cache import Cache
+from quay.registry.cache import Cache, Recent
 from quay.registry.caller import Caller
 from quay.registry.policy import Policy
 from quay.tasks import Tasks
@@ -90,11 +90,20 @@ class Manifests:
     """What may be done with the manifests and tags of a repository, once access has been granted."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, cache: Cache, policy: Policy, bus: Bus, cpu: IPool, tasks: Tasks
+        self,
+        database: Database,
+        blobs: Blobs,
+        cache: Cache,
+        recent: Recent,
+        policy: Policy,
+        bus: Bus,
+        cpu: IPool,
+        tasks: Tasks,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._cache = cache
+        self._recent = recent
         self._policy = policy
         self._bus = bus
         self._cpu = cpu
@@ -262,8 +271,9 @@ class Manifests:
         config = manifest.config
         if config is None or config.media_type not in IMAGE_CONFIGS or config.size > CONFIG_LIMIT:
             return {}
+        data = self._recent.get(config.digest)  # whether this repository has it, the model says
         try:
-            data = await self._blobs.read(repository, config.digest, CONFIG_LIMIT)
+            data = data or await self._blobs.read(repository, config.digest, CONFIG_LIMIT)
         except BlobUnknown:
             return {}  # the model says so, in one sentence with all else that is missing
         if data is None:

@@ -7,9 +7,9 @@ process or the next, resumes it from what the store really holds.
 
 To be resumed, an upload has to be on record. Most are begun and finished on the same node within milliseconds, and a
 row for each would cost as much as the blob's own; so the row is written when an upload outlives its first request: with
-the first byte that is acknowledged, and before the upload is suspended. A crash before that loses an upload that held
-nothing, and leaves an empty file to be reaped. Where several nodes serve, the next request may come to another one, and
-the row comes first.
+the first byte that is acknowledged, and before the upload is suspended. Its file, too, is made when there is something
+to put into it. A crash before that loses an upload that held nothing. Where several nodes serve, the next request may
+come to another one, and file and row come first.
 
 Source: OCI Distribution Specification 1.1, "Pushing blobs"; Docker Registry HTTP API V2; Quay (`Range` for chunks).
 """
@@ -49,11 +49,15 @@ from quay.oci.errors import (
 )
 from quay.oci.reference import Digest
 from quay.registry.blobs import Stores, linked
+from quay.registry.cache import Recent
 from quay.registry.policy import Policy
 from quay.storage import DigestMismatch, StorageError, StorageFailed, UploadBusy, UploadMissing
 from quay.tasks import Tasks
 
 log = Logger()
+
+SMALL: Final = 64 * 1024
+"""Up to this size, in bytes, a blob that comes in one body goes to its store in one step."""
 
 RETRY_S: Final = 0.2
 """Between two attempts to get hold of an upload that somebody else has open, in seconds."""
@@ -80,22 +84,24 @@ class Chunk:
 @attrs.define(eq=False)
 class Session:
     """
-    A live upload. `busy` while a request works on it; one at a time. `recorded` if it has a row; `turn` is for whoever
-    writes that row, or ends it.
+    A live upload. `busy` while a request works on it; one at a time. `upload` is None until there is something to keep;
+    `recorded` if it has a row, `ended` once it can get none any more. `turn` is for whoever changes one of these.
     """
 
     uuid: str
     repository: Repository
     owner: str
-    upload: IBlobUpload
+    algorithm: str = "sha256"
+    upload: IBlobUpload | None = None
     busy: bool = False
     recorded: bool = False
+    ended: bool = False
     turn: DeferredLock = attrs.field(factory=DeferredLock)
     idle: IDelayedCall | None = None
 
     @property
     def offset(self) -> int:
-        return self.upload.offset
+        return 0 if self.upload is None else self.upload.offset
 
 
 class Uploads(Service):
@@ -116,6 +122,7 @@ class Uploads(Service):
         stores: Stores,
         policy: Policy,
         tasks: Tasks,
+        recent: Recent | None = None,
         *,
         alone: bool = True,
     ) -> None:
@@ -124,6 +131,7 @@ class Uploads(Service):
         self._stores = stores
         self._policy = policy
         self._tasks = tasks
+        self._recent = recent or Recent()
         self._alone = alone
         self._idle_s = 60.0 if alone else 0.5
         self._live: dict[str, Session] = {}
@@ -138,8 +146,7 @@ class Uploads(Service):
     async def begin(self, repository: Repository, owner: str, algorithm: str = "sha256") -> str:
         """A new upload: its uuid."""
         name = str(uuid.uuid4())
-        session = Session(name, repository, owner, await self._stores.target.begin(name, algorithm))
-        self._live[name] = session
+        session = self._live[name] = Session(name, repository, owner, algorithm)
         room = self._rest(session)
         if not self._alone:
             await self._tasks.spawn(self._record(session))
@@ -152,9 +159,8 @@ class Uploads(Service):
         if live is not None and live.busy and _is(live, repository, owner):
             return live.offset
         async with self._working(repository, owner, name) as session:
-            held = await session.upload.flushed()
             await self._tasks.spawn(self._record(session))
-            return held
+            return await (await self._opened(session)).flushed()
 
     async def append(self, repository: Repository, owner: str, name: str, body: Body, chunk: Chunk | None) -> int:
         """
@@ -163,10 +169,11 @@ class Uploads(Service):
         `BlobTooLarge`. What was received before a failure is kept.
         """
         async with self._working(repository, owner, name) as session:
+            upload = await self._opened(session)
             recorded = self._tasks.spawn(self._record(session))  # while the bytes come in
             try:
-                await self._receive(session, body, chunk)
-                held = await session.upload.flushed()
+                await self._receive(session, upload, body, chunk)
+                held = await upload.flushed()
             except BaseException:
                 recorded.addErrback(lambda _: None)  # one reason is enough
                 raise
@@ -181,9 +188,13 @@ class Uploads(Service):
         `DigestInvalid` when the bytes have another digest: the upload is gone then, and nothing is left of it.
         """
         async with self._working(repository, owner, name) as session:
+            if session.upload is None and _is_small(body):
+                data = await self._gathered(session, body, chunk)
+                return await self._tasks.spawn(self._commit(session, digest, data))
+            upload = await self._opened(session)
             if body.length != 0:
-                await self._receive(session, body, chunk)
-                await session.upload.flushed()
+                await self._receive(session, upload, body, chunk)
+                await upload.flushed()
             return await self._tasks.spawn(self._commit(session, digest))
 
     async def cancel(self, repository: Repository, owner: str, name: str) -> None:
@@ -193,13 +204,16 @@ class Uploads(Service):
 
     async def receive_whole(self, repository: Repository, owner: str, digest: Digest, body: Body) -> Blob:
         """A blob in one request: no upload that anybody could go on with. Raises as `finish`."""
-        name = str(uuid.uuid4())
-        session = Session(name, repository, owner, await self._stores.target.begin(name, digest.algorithm), busy=True)
+        session = Session(str(uuid.uuid4()), repository, owner, digest.algorithm, busy=True)
+        if _is_small(body):
+            data = await self._gathered(session, body, None)
+            return await self._tasks.spawn(self._commit(session, digest, data))
         try:
-            await self._receive(session, body, None)
-            await session.upload.flushed()
+            upload = await self._opened(session)
+            await self._receive(session, upload, body, None)
+            await upload.flushed()
         except BaseException:
-            self._tasks.spawn(_ended(session.upload.cancel()))
+            self._tasks.spawn(_ended(self._drop(session)))
             raise
         return await self._tasks.spawn(self._commit(session, digest))
 
@@ -236,10 +250,27 @@ class Uploads(Service):
             if session.uuid in self._live:
                 self._rest(session)
 
+    async def _opened(self, session: Session) -> IBlobUpload:
+        if session.upload is not None:
+            return session.upload
+        return await self._tasks.spawn(self._open_new(session))
+
+    async def _open_new(self, session: Session) -> IBlobUpload:
+        async with session.turn:
+            if session.upload is None and session.ended:
+                raise _unknown(session.repository, session.uuid)
+            upload = session.upload or await self._stores.target.begin(session.uuid, session.algorithm)
+            session.upload = upload
+            return upload
+
     async def _record(self, session: Session) -> None:
         """See that the row is there with which the upload can be resumed; none is written for one that has ended."""
+        try:
+            await self._opened(session)
+        except BlobUploadUnknown:
+            return  # it has ended meanwhile
         async with session.turn:
-            if session.recorded or self._live.get(session.uuid) is not session:
+            if session.recorded or session.ended:
                 return
             location = self._stores.preferred
             await self._database.write(rows.begin_upload, session.uuid, session.repository.id, session.owner, location)
@@ -267,7 +298,7 @@ class Uploads(Service):
         except UploadMissing as gone:
             await self._database.write(rows.end_upload, name)
             raise _unknown(repository, name) from gone
-        self._live[name] = Session(name, repository, owner, upload, recorded=True)
+        self._live[name] = Session(name, repository, owner, upload=upload, recorded=True)
         return self._live[name]
 
     async def _open(self, store: IBlobStore, name: str) -> IBlobUpload:
@@ -279,17 +310,24 @@ class Uploads(Service):
                 await deferLater(self._clock, RETRY_S)
         raise _busy(name)
 
-    async def _receive(self, session: Session, body: Body, chunk: Chunk | None) -> None:
+    async def _gathered(self, session: Session, body: Body, chunk: Chunk | None) -> bytes:
+        """The whole of a small body. It is kept nowhere if the client leaves: nothing was acknowledged."""
+        self._check(session, body.length, chunk)
+        gathered = _Gathered()
+        await body.deliver_to(gathered)
+        return b"".join(gathered.parts)
+
+    async def _receive(self, session: Session, upload: IBlobUpload, body: Body, chunk: Chunk | None) -> None:
         skip = self._check(session, body.length, chunk)
         room = self._policy.blob_limit - session.offset
-        delivered = body.deliver_to(_Intake(session.upload, skip, room, self._too_large(session)))
+        delivered = body.deliver_to(_Intake(upload, skip, room, self._too_large(session)))
         # A medium that takes no more never resumes the client: then there is no last byte to wait for.
-        stopped = session.upload.stopped()
+        stopped = upload.stopped()
         stopped.addCallbacks(lambda _: delivered.cancel(), lambda _: None)
         try:
             _check_length(await delivered, chunk)
         except CancelledError:
-            await session.upload.flushed()  # raises what the medium said, if that was it
+            await upload.flushed()  # raises what the medium said, if that was it
             raise
         finally:
             stopped.cancel()
@@ -320,22 +358,34 @@ class Uploads(Service):
             repository=session.repository.name,
         )
 
-    async def _commit(self, session: Session, digest: Digest) -> Blob:
+    async def _commit(self, session: Session, digest: Digest, data: bytes = b"") -> Blob:
+        """Make what the upload holds, and `data` after it, the blob `digest`."""
+        session.ended = True
         self._live.pop(session.uuid, None)
         seen_ms = int(self._clock.seconds() * 1000)
         try:
-            size = await session.upload.commit(digest)
+            size = await self._placed(session, digest, data)
         except DigestMismatch as wrong:
             await self._end(session)
             raise DigestInvalid(
-                f"The {session.offset} bytes received have the digest {wrong.actual}, not {digest}.",
+                f"The {session.offset or len(data)} bytes received have the digest {wrong.actual}, not {digest}.",
                 advice="The data changed on the way, or the digest is of something else: upload it again.",
             ) from wrong
         faults.point("blob.kept")
         async with session.turn:
             blob = await linked(self._clock, self._stores.target, digest, seen_ms, partial(self._linked, session, size))
         faults.point("blob.linked")
+        if data.startswith(b"{"):
+            self._recent.keep(digest, data)  # a config, which its manifest will ask for
         return blob
+
+    async def _placed(self, session: Session, digest: Digest, data: bytes) -> int:
+        async with session.turn:
+            if session.upload is None:
+                await self._stores.target.keep(digest, data)
+                return len(data)
+        session.upload.write(data)
+        return await session.upload.commit(digest)
 
     async def _linked(self, session: Session, size: int, digest: Digest, *, seen_ms: int, verified: str) -> Blob:
         try:
@@ -360,8 +410,12 @@ class Uploads(Service):
         )
 
     async def _drop(self, session: Session) -> None:
+        session.ended = True
         self._live.pop(session.uuid, None)
-        await session.upload.cancel()
+        async with session.turn:
+            pass  # whoever was opening its file has done so
+        if session.upload is not None:
+            await session.upload.cancel()
         await self._end(session)
 
     async def _end(self, session: Session) -> None:
@@ -393,7 +447,9 @@ class Uploads(Service):
         self._live.pop(session.uuid, None)
         if session.idle is not None and session.idle.active():
             session.idle.cancel()
-        await _ended(session.upload.suspend())
+        session.ended = True
+        if session.upload is not None:
+            await _ended(session.upload.suspend())
 
     def stopService(self) -> Deferred[None]:
         """Suspend what is live: it goes on after the restart."""
@@ -403,6 +459,10 @@ class Uploads(Service):
     async def _suspend_all(self) -> None:
         for session in list(self._live.values()):
             await self._suspend(session)
+
+
+def _is_small(body: Body) -> bool:
+    return body.length is not None and body.length <= SMALL
 
 
 def _check_length(length: int | None, chunk: Chunk | None) -> None:
@@ -439,6 +499,23 @@ async def _ended(ending: Awaitable[object]) -> None:
         await ending
     except (StorageError, RegistryError) as error:
         log.warn("an upload could not be let go of: {error}", error=error)
+
+
+@implementer(IConsumer)
+class _Gathered:
+    """A small body, in memory."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Memory has no pace of its own."""
+
+    def unregisterProducer(self) -> None:
+        """See `registerProducer`."""
+
+    def write(self, data: bytes) -> None:
+        self.parts.append(data)
 
 
 @implementer(IConsumer)

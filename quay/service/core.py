@@ -25,7 +25,7 @@ from quay.registry import Registry
 from quay.registry.access import Access
 from quay.registry.audit import AuditTrail
 from quay.registry.blobs import Blobs, Stores
-from quay.registry.cache import Cache
+from quay.registry.cache import Cache, Recent
 from quay.registry.manifests import Manifests
 from quay.registry.policy import Policy
 from quay.registry.uploads import Uploads
@@ -102,8 +102,11 @@ class Core:
         access = Access(self.database, self.policy, self.bus)
         blobs = Blobs(self.database, self.stores, self.cache, self.policy, reactor)
         alone = self.config.events_redis is None
-        uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, alone=alone)
-        manifests = Manifests(self.database, blobs, self.cache, self.policy, self.bus, self.threads.cpu, self.tasks)
+        recent = Recent()
+        uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, recent, alone=alone)
+        manifests = Manifests(
+            self.database, blobs, self.cache, recent, self.policy, self.bus, self.threads.cpu, self.tasks
+        )
         return Registry(self.database, self.cache, self.policy, access, blobs, uploads, manifests)
 
     # A change is forgotten here first, so that this node is exact even when the others cannot be told.

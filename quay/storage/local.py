@@ -126,6 +126,9 @@ class LocalBlobs:
 
     # --- blobs
 
+    def keep(self, digest: Digest, data: bytes) -> Deferred[None]:
+        return self._medium.run("keep a blob", PartialFile.keep, self._medium, self._layout, digest, data)
+
     def stat(self, digest: Digest) -> Deferred[int | None]:
         def measure() -> int | None:
             try:

@@ -148,6 +148,16 @@ class MemoryBlobs:
 
     # --- blobs
 
+    def keep(self, digest: Digest, data: bytes) -> Deferred[None]:
+        return maybeDeferred(self._keep, digest, data)
+
+    def _keep(self, digest: Digest, data: bytes) -> None:
+        self.make_room(len(data))
+        actual = Digest.of(data, digest.algorithm)
+        if actual != digest:
+            raise DigestMismatch(digest, actual)
+        self.blobs[digest] = data
+
     def stat(self, digest: Digest) -> Deferred[int | None]:
         return succeed(len(self.blobs[digest]) if digest in self.blobs else None)
 

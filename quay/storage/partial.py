@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 
@@ -93,6 +94,11 @@ class PartialFile:
             partial.size = os.fstat(partial._fd).st_size
         return partial
 
+    @classmethod
+    def keep(cls, medium: Medium, layout: Layout, digest: Digest, data: bytes) -> None:
+        """One that comes whole, and is the blob `digest` when this returns. In a thread."""
+        cls.begun(medium, layout, str(uuid4()), digest.algorithm)._place(digest, data)
+
     def _lock(self) -> None:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,8 +137,10 @@ class PartialFile:
         self.size += len(data)
         faults.point("upload.written")
 
-    def _place(self, digest: Digest) -> None:
+    def _place(self, digest: Digest, last: bytes = b"") -> None:
         try:
+            if last:
+                self._append([last])
             self._compare(digest)
             self._keep(self._layout.blob(digest))
         except BaseException:

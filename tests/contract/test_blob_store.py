@@ -121,6 +121,23 @@ class BlobStoreContract(TestCase):
         self.assertEqual(await self.store.stat(digest), 0)
         self.assertEqual(await self.pull(digest), b"")
 
+    async def test_a_few_bytes_in_one_step(self) -> None:
+        """`keep` makes a blob of bytes that are there as a whole, the empty one too, and leaves no upload."""
+        for data in (b"", b"a few bytes"):
+            await self.store.keep(Digest.of(data), data)
+            self.assertEqual(await self.store.stat(Digest.of(data)), len(data))
+            source = await self.store.open(Digest.of(data))
+            self.assertEqual(await source.read(0, 100), data)
+            source.close()
+        self.assertEqual(await self.store.stale_uploads(time.time() + 1000), [])
+
+    async def test_a_few_bytes_of_another_digest(self) -> None:
+        """`keep` refuses bytes that have another digest, by any algorithm, and nothing of them stays."""
+        for wrong in (Digest.of(b"other"), Digest.of(b"other", "sha512")):
+            await self.assertFailure(self.store.keep(wrong, b"a few bytes"), DigestMismatch)
+            self.assertIsNone(await self.store.stat(wrong))
+        self.assertEqual(await self.store.stale_uploads(time.time() + 1000), [])
+
     async def test_sha512(self) -> None:
         """An upload that is hashed with sha512 on arrival becomes a sha512 blob."""
         digest = await self.push(HELLO, algorithm="sha512")

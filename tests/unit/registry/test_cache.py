@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from quay.registry.cache import ENTRY_COST, Cache
+from quay.oci.reference import Digest
+from quay.registry.cache import ENTRY_COST, Cache, Recent
 
 TAG = ("tag", 1, "latest")
 
@@ -129,3 +130,12 @@ class CacheTests(SynchronousTestCase):
             Deferred.fromCoroutine(cache.load(("manifest", 1, "big"), self._at_once, weigh=lambda _: 10**9))
         )
         self.assertIsNone(cache.get(("manifest", 1, "big")))
+
+
+def test_recent_blobs_are_bounded() -> None:
+    """Of what was pushed lately, the newest are remembered, and no more bytes than may be."""
+    recent = Recent(limit=3 * (10 + ENTRY_COST))
+    blobs = [bytes([number]) * 10 for number in range(5)]
+    for data in (*blobs, blobs[-1]):
+        recent.keep(Digest.of(data), data)
+    assert [recent.get(Digest.of(data)) for data in blobs] == [None, None, *blobs[2:]]

@@ -20,11 +20,11 @@ from quay.database.schema import upload
 from quay.interfaces import IPool
 from quay.model import namespace, repository
 from quay.model.repository import Repository
-from quay.oci.errors import BlobUploadUnknown
+from quay.oci.errors import BlobUploadUnknown, DigestInvalid
 from quay.oci.reference import Digest, RepositoryName
 from quay.registry.blobs import Stores
 from quay.registry.policy import Policy
-from quay.registry.uploads import Uploads
+from quay.registry.uploads import SMALL, Uploads
 from quay.storage.memory import MemoryBlobs
 from quay.tasks import Tasks
 from quay.threads import ImmediatePool
@@ -231,3 +231,29 @@ def test_cancelled_without_a_row(node: Node, where: tuple[Repository, str]) -> N
     assert (node.rows, node.store.uploads) == (0, {})
     with pytest.raises(BlobUploadUnknown):
         done(node.uploads.offset(*where, name))
+
+
+def test_a_small_blob_is_no_upload_of_the_store(node: Node, where: tuple[Repository, str]) -> None:
+    """A small blob in one body goes to the store as a blob, and never was an upload there; a large one was."""
+    begun: list[str] = []
+    begin = node.store.begin
+    node.store.begin = lambda name, algorithm: (begun.append(name), begin(name, algorithm))[1]  # type: ignore[method-assign]
+    for size, uploads in ((0, 0), (SMALL, 0), (SMALL + 1, 1)):
+        data = bytes(size)
+        begun.clear()
+        name = done(node.uploads.begin(*where))
+        assert done(node.uploads.finish(*where, name, Digest.of(data), Bytes(data), None)).size == size
+        assert len(begun) == uploads
+        begun.clear()
+        assert done(node.uploads.receive_whole(*where, Digest.of(data), Bytes(data))).size == size
+        assert len(begun) == uploads
+
+
+def test_a_small_blob_of_another_digest(node: Node, where: tuple[Repository, str]) -> None:
+    """Where the bytes of a small blob are not what the digest says, the upload is gone, and nothing is left of it."""
+    name = done(node.uploads.begin(*where))
+    with pytest.raises(DigestInvalid, match="The 10 bytes received"):
+        done(node.uploads.finish(*where, name, Digest.of(b"other"), Bytes(DATA), None))
+    with pytest.raises(BlobUploadUnknown):
+        done(node.uploads.offset(*where, name))
+    assert (node.rows, node.store.uploads, node.store.blobs) == (0, {}, {})
