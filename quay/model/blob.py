@@ -19,6 +19,7 @@ from typing import Any, Final
 import attrs
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from quay.database import Transaction
 from quay.database.engines import greatest, insert, insert_or_ignore
@@ -93,6 +94,16 @@ def _lease(dialect: str) -> Insert:
     )
 
 
+@cache
+def _make(dialect: str) -> ReturningInsert[tuple[int]]:
+    return insert_or_ignore(dialect, blob_row).returning(blob_row.c.id)
+
+
+@cache
+def _place(dialect: str) -> Insert:
+    return insert_or_ignore(dialect, placement)
+
+
 def blob(txn: Transaction, repository_id: int, digest: Digest) -> Blob | None:
     """The blob, if this repository has a link to it."""
     rows = txn.execute(_FIND, {"in_repository": repository_id, "digest": digest}).all()
@@ -120,10 +131,13 @@ def link_blob(
     share(txn, repository_id)
     blob_id, is_new = _held(txn, digest, size)
     require_bytes(txn, digest, location, seen_ms=seen_ms, verified=verified)
-    placed = txn.execute(insert_or_ignore(txn.dialect, placement), {"blob_id": blob_id, "location": location})
-    if placed.rowcount and not is_new:
+    placed = txn.execute(_place(txn.dialect), {"blob_id": blob_id, "location": location})
+    _link(txn, repository_id, blob_id, digest, lease_s)
+    if is_new:
+        return Blob(blob_id, digest, size, (location,))
+    if placed.rowcount:
         moved(txn, blob_id, digest)
-    return _link(txn, repository_id, blob_id, digest, lease_s)
+    return _linked(txn, repository_id, digest)
 
 
 def mount_blob(txn: Transaction, source_id: int, target_id: int, digest: Digest, *, lease_s: int) -> Blob | None:
@@ -133,7 +147,10 @@ def mount_blob(txn: Transaction, source_id: int, target_id: int, digest: Digest,
     """
     share(txn, target_id)
     blob_id = txn.execute(_HOLD_LINKED, {"in_repository": source_id, "digest": digest}).scalar()
-    return None if blob_id is None else _link(txn, target_id, blob_id, digest, lease_s)
+    if blob_id is None:
+        return None
+    _link(txn, target_id, blob_id, digest, lease_s)
+    return _linked(txn, target_id, digest)
 
 
 def readable_source(
@@ -178,19 +195,23 @@ def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
 def _held(txn: Transaction, digest: Digest, size: int) -> tuple[int, bool]:
     """The row of the blob, held against its deletion until the transaction ends, and whether it is new."""
     new = {"digest": digest, "size": size, "created_ms": txn.now_ms}
-    is_new = False
-    while (found := txn.execute(_HOLD, {"digest": digest}).first()) is None:  # again if it was deleted in between
-        is_new = txn.execute(insert_or_ignore(txn.dialect, blob_row), new).rowcount == 1
-    return int(found.id), is_new
+    while (found := txn.execute(_HOLD, {"digest": digest}).scalar()) is None:  # again if it was deleted in between
+        made = txn.execute(_make(txn.dialect), new).scalar()
+        if made is not None:  # nobody else sees the row before it is committed, so it is held
+            return int(made), True
+    return int(found), False
 
 
-def _link(txn: Transaction, repository_id: int, blob_id: int, digest: Digest, lease_s: int) -> Blob:
+def _link(txn: Transaction, repository_id: int, blob_id: int, digest: Digest, lease_s: int) -> None:
     leased_until_ms = txn.now_ms + lease_s * 1000
     txn.execute(
         _lease(txn.dialect),
         {"repository_id": repository_id, "blob_id": blob_id, "leased_until_ms": leased_until_ms},
     )
     txn.changed("blob", repository_id, digest)
+
+
+def _linked(txn: Transaction, repository_id: int, digest: Digest) -> Blob:
     linked = blob(txn, repository_id, digest)
     assert linked is not None, "it has just been linked"
     return linked
