@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -23,9 +23,14 @@ from quay import faults
 from quay.oci.reference import Digest
 from quay.storage import DigestMismatch, UploadBusy, UploadMissing
 from quay.storage.layout import Layout, Medium, sync_directory
+from quay.storage.writeback import start_writeback
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+
+WRITEBACK: Final = 8 * 1024 * 1024
+"""So many bytes of an upload are asked onto the medium at a time, before its end."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -60,6 +65,7 @@ class PartialFile:
     """
 
     size = 0
+    _hurried = 0
 
     def __init__(self, medium: Medium, layout: Layout, upload_id: str, flags: int = 0) -> None:
         """Open it; `flags` are added to those of open(2). Raises `UploadBusy`, `UploadMissing`, OSError."""
@@ -91,7 +97,7 @@ class PartialFile:
             raise UploadMissing(layout.location, upload_id) from error
         with closed_on_failure(partial._fd):
             partial._hash = rehash(partial._fd, "sha256")
-            partial.size = os.fstat(partial._fd).st_size
+            partial.size = partial._hurried = os.fstat(partial._fd).st_size
         return partial
 
     @classmethod
@@ -116,6 +122,7 @@ class PartialFile:
     # --- the Partial
 
     def append(self, segment: Sequence[bytes]) -> Deferred[None]:
+        self._hurry()
         return self._medium.run("write an upload", self._append, segment)
 
     def place(self, digest: Digest) -> Deferred[None]:
@@ -126,6 +133,13 @@ class PartialFile:
 
     def discard(self) -> Deferred[None]:
         return self._medium.run("remove an upload", self._discard)
+
+    def _hurry(self) -> None:
+        """Let another thread have the medium begin with what is there: the wait for it at the end is the shorter."""
+        count = self.size - self._hurried
+        if count >= WRITEBACK:
+            self._medium.run("write an upload", start_writeback, os.dup(self._fd), self._hurried, count)
+            self._hurried = self.size
 
     # --- in a thread
 

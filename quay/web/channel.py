@@ -9,7 +9,8 @@ refusal is a sentence that the client gets to read. HTTP/2 is not spoken.
 Source: RFC 9112 (HTTP/1.1), sections 6, 9.3 and 9.6; RFC 9110 section 10.1.1.
 
 Private names of HTTPChannel that are used here: `_command`, `_path`, `_version` (the request line), `_networkProducer`
-(the transport as a producer), `_dataBuffer` and `_buffer` (bytes of the next request),
+(the transport as a producer), `_dataBuffer` and `_buffer` (bytes of the next request), `_transferDecoder` (for the
+coding of a body) and `_finishRequestBody` (what it calls at its end),
 `_waitingForTransport` (the answer's buffer is full), and `_respondToBadRequestAndDisconnect`, which is overridden.
 """
 
@@ -33,6 +34,7 @@ from quay.oci.errors import RegistryError, Unavailable
 from quay.web.addresses import peer_of
 from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, RequestBody
 from quay.web.connections import Connections, Limits
+from quay.web.frames import FrameDecoder
 from quay.web.head import HeadMalformed, HeadMeter, HeadTimeout, check_framing
 from quay.web.request import RegistryRequest, Translations, error_body
 
@@ -219,6 +221,8 @@ class RegistryChannel(http.HTTPChannel):
         request.parseCookies()
         self.persistent = self.checkPersistence(request, self._version)
         request.gotLength(self.length)
+        if self.length is None:
+            self._transferDecoder = FrameDecoder(request.handleContentChunk, self._finishRequestBody)
         if self.length != 0:  # else allContentReceived comes next, and routes
             self._body_begins(request)
 
