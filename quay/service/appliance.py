@@ -5,6 +5,7 @@ of it runs, the ports answer 503.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -114,6 +115,7 @@ class Appliance(Service):
         for worker in self._workers:
             worker.startService()
         self._watchdog.startService()
+        _spare_the_collector()
         front = front_of(self._reactor, self.core, self._metrics)
         self._site.resource, self._site.express = front, front.express
         for line in await self._greeting():
@@ -256,6 +258,15 @@ class Appliance(Service):
         if not await self.core.database.read(namespace.any_superuser):
             lines.append(f"No superuser yet. Make the first user with: {self._first_user()}")
         return lines
+
+
+def _spare_the_collector() -> None:
+    """
+    What is in memory when all has started stays there: Python's collector, for which everybody waits, need not look
+    through it each time, and so takes a fraction of a millisecond instead of tens.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _certificate(chain: Path, key: Path) -> ssl.CertificateOptions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -126,6 +127,7 @@ def _parse_hop(text: str) -> IPv4Address | IPv6Address | None:
     return None if spelled is None else _parse(spelled["bracketed"] or spelled["ipv4"] or spelled["bare"])
 
 
+@lru_cache(maxsize=1024)  # every request asks several times, mostly for the same few
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text)
