@@ -132,7 +132,7 @@ def test_nothing_has_room(everything: Tmpfs, served: Served) -> None:
     refuse_many(served, {503, 507})
     served.pull()
     with pytest.raises(AssertionError, match=r"50[37]"):
-        served.client.begin(REPOSITORY, b"")
+        served.client.finish(REPOSITORY, served.client.begin(REPOSITORY, b"no room"))
     for answer in (served.client.call("DELETE", REPOSITORY, "manifests/kept"), served.delete(b"loose")):
         assert int(answer.expect(503, 507).headers["Retry-After"]) > 0
     served.pull()
