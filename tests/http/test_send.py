@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import hashlib
 import os
+import socket
 import tempfile
 from unittest import mock
 
@@ -25,6 +26,7 @@ from zope.interface import implementer
 from quay.interfaces import IBlobSource, IFileSlice
 from quay.oci.ranges import ByteRange
 from quay.threads import ImmediatePool, Pool
+from quay.web import send
 from quay.web.body import ClientGone
 from quay.web.channel import RegistrySite
 from quay.web.pace import PagedFile
@@ -631,3 +633,13 @@ class TLSTests(SocketTestCase):
             reactor.callLater(0, turned.callback, None)
             await turned
         await self.leave(reader)
+
+
+def test_a_large_body_has_more_room_where_the_machine_allows_it(monkeypatch):
+    """The send buffer is widened for a large body, and left alone for a small one, or where less would be allowed."""
+    for size, allowed, widened in ((send.SOCKET_BYTES + 1, 1 << 30, True), (1000, 1 << 30, False), (1 << 30, 0, False)):
+        monkeypatch.setattr(send, "_allowed", lambda allowed=allowed: allowed)
+        with socket.socket() as connected:
+            before = connected.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            send._widen(connected, size)
+            assert (connected.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) != before) == widened
