@@ -118,6 +118,8 @@ def options(event: str, written: Mapping[str, Any]) -> dict[str, Any]:
         _check_pattern(found["ref-regex"])
     if "level" in found and str(found["level"]) not in map(str, range(7)):
         raise NotificationInvalid("level is the index of a priority, from 0 (defcon 1) to 6 (unknown).")
+    if str(found.get("days")).isdecimal():  # as forms send it
+        found["days"] = int(str(found["days"])[:9])
     if event == "repo_image_expiry" and not _is_days(found.get("days")):
         raise NotificationInvalid("repo_image_expiry needs days: how many days before the expiry, from 1 to 3650.")
     return found

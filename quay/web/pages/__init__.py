@@ -99,7 +99,8 @@ class Pages:
             loader=PackageLoader("quay.web.pages"), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
         self._environment.globals.update(title=title, version=__version__)
-        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest, span=span, utc=utc, moment=moment)
+        self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest)
+        self._environment.filters.update(moment=moment, span=span, utc=utc)
 
     def compose(
         self, request: RegistryRequest, template: str, *, status: int = 200, forms_to: Iterable[str] = (), **values: Any

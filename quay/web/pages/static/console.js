@@ -1,5 +1,7 @@
 // What scripts add to the console: copying, asking before something is deleted, and the slash that finds.
 
+import "./suggest.js";
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
