@@ -70,12 +70,6 @@ def by_id(txn: Transaction, namespace_id: int) -> Namespace | None:
     return _one(txn, table.c.id == namespace_id)
 
 
-def robots(txn: Transaction, owner_id: int, *, after: str = "", limit: int = 100) -> list[Namespace]:
-    """The robots of this owner, and of nobody whose name looks alike, in order of name, from the one past `after`."""
-    mine = sa.select(*COLUMNS).where(table.c.owner_id == owner_id, table.c.name > after)
-    return [Namespace(**row._asdict()) for row in txn.execute(mine.order_by(table.c.name).limit(limit))]
-
-
 def any_superuser(txn: Transaction) -> bool:
     """Whether anybody could administer this installation: False means that it was not set up yet."""
     return txn.execute(sa.select(table.c.id).where(table.c.superuser, table.c.enabled).limit(1)).first() is not None

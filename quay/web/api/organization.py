@@ -11,9 +11,10 @@ from quay.model.namespace import Namespace
 from quay.web.api import needs, pages
 from quay.web.api.call import Call
 from quay.web.api.errors import BadRequest, Forbidden, NotFound
+from quay.web.api.pages import PageQuery
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
-from quay.web.api.team import TeamView, team_view
+from quay.web.api.team import TeamOf, TeamView, team_of, team_view
 from quay.web.api.views import Avatar, avatar
 
 routes = Routes("organization", "Manage organizations and their members.")
@@ -61,11 +62,6 @@ class OrgView(TypedDict):
     is_free_account: NotRequired[bool]
 
 
-class TeamOf(TypedDict):
-    name: str
-    avatar: Avatar
-
-
 class OrgMember(TypedDict):
     """Somebody who belongs to the organization: his teams, and the repositories on which he himself has a role."""
 
@@ -92,10 +88,6 @@ class Collaborator(TypedDict):
 
 class Collaborators(TypedDict):
     collaborators: list[Collaborator]
-    next_page: NotRequired[str]
-
-
-class PageQuery(TypedDict):
     next_page: NotRequired[str]
 
 
@@ -295,7 +287,7 @@ def _member_view(person: Person) -> OrgMember:
         "name": person.name,
         "kind": person.kind,
         "avatar": avatar(person.name, person.kind),
-        "teams": [{"name": name, "avatar": avatar(name, "team")} for name in person.holdings.teams],
+        "teams": [team_of(name) for name in person.holdings.teams],
         "repositories": list(person.holdings.repositories),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NotRequired, TypedDict, TypeVar
 
 from quay.auth.seals import SealBroken, Seals
 from quay.web.api.errors import BadRequest
@@ -16,6 +16,12 @@ from quay.web.api.errors import BadRequest
 T = TypeVar("T")
 
 LIFETIME_S: Final = 2 * 86400
+
+
+class PageQuery(TypedDict):
+    """Which page of a list: what the answer before gave as `next_page`; without it, the first."""
+
+    next_page: NotRequired[str]
 
 
 def position(seals: Seals, token: str | None, about: str) -> Any:

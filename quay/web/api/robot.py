@@ -22,10 +22,11 @@ from quay.model.robot import Robot
 from quay.web.api import needs, pages
 from quay.web.api.call import Call
 from quay.web.api.errors import BadRequest
+from quay.web.api.pages import PageQuery
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
-from quay.web.api.team import PermissionsOf, permission_page
-from quay.web.api.views import Avatar, avatar, http_date, optional_date
+from quay.web.api.team import PermissionsOf, TeamOf, permission_page, team_of
+from quay.web.api.views import http_date, optional_date
 
 routes = Routes("robot", "Manage user and organization robot accounts.")
 
@@ -45,11 +46,6 @@ class CreateRobot(TypedDict):
 
     description: NotRequired[Annotated[str | None, Schema(maxLength=255, description="What the robot is for")]]
     unstructured_metadata: NotRequired[dict[str, Any] | None]
-
-
-class TeamOf(TypedDict):
-    name: str
-    avatar: Avatar
 
 
 class RobotView(TypedDict):
@@ -75,15 +71,10 @@ class RobotViews(TypedDict):
     next_page: NotRequired[str]
 
 
-class RobotsQuery(TypedDict):
+class RobotsQuery(PageQuery):
     permissions: Annotated[bool, Schema(default=False, description="Whether to name teams and repositories")]
     token: NotRequired[Annotated[bool, Schema(description="Taken and passed over: tokens are shown once")]]
     limit: NotRequired[Annotated[int, Schema(minimum=1, description="The number of robots to return at most")]]
-    next_page: NotRequired[str]
-
-
-class PageQuery(TypedDict):
-    next_page: NotRequired[str]
 
 
 @routes.get(_USERS, "getUserRobots", needs.account("user:admin"))
@@ -211,6 +202,6 @@ def _listed(robot: Robot, held: Holdings) -> ListedRobot:
         "created": http_date(robot.created_ms),
         "last_accessed": optional_date(robot.last_accessed_ms),
         "description": robot.description,
-        "teams": [{"name": name, "avatar": avatar(name, "team")} for name in held.teams],
+        "teams": [team_of(name) for name in held.teams],
         "repositories": list(held.repositories),
     }

@@ -17,6 +17,7 @@ from quay.model.team import Team, TeamRole
 from quay.web.api import needs, pages
 from quay.web.api.call import Call
 from quay.web.api.errors import BadRequest, NotFound
+from quay.web.api.pages import PageQuery
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
 from quay.web.api.views import Avatar, avatar
@@ -40,6 +41,13 @@ class TeamView(TypedDict):
     member_count: int
     is_synced: bool
     new_team: NotRequired[bool]
+
+
+class TeamOf(TypedDict):
+    """A team that somebody is in."""
+
+    name: str
+    avatar: Avatar
 
 
 class TeamDescription(TypedDict):
@@ -69,11 +77,10 @@ class TeamMembers(TypedDict):
     next_page: NotRequired[str]
 
 
-class MembersQuery(TypedDict):
+class MembersQuery(PageQuery):
     includePending: NotRequired[
         Annotated[bool, Schema(description="Whether to include pending members: there are none")]
     ]
-    next_page: NotRequired[str]
 
 
 class RepositoryOf(TypedDict):
@@ -92,10 +99,6 @@ class PermissionsOf(TypedDict):
     """What was granted to somebody."""
 
     permissions: list[PermissionOf]
-    next_page: NotRequired[str]
-
-
-class PageQuery(TypedDict):
     next_page: NotRequired[str]
 
 
@@ -167,6 +170,11 @@ def permission_page(call: Call, about: str, found: list[Granted]) -> Permissions
         for each in kept
     ]
     return {"permissions": permissions, **more}  # type: ignore[typeddict-item]  # `more` has next_page, or nothing
+
+
+def team_of(name: str) -> TeamOf:
+    """A team that somebody is in."""
+    return {"name": name, "avatar": avatar(name, "team")}
 
 
 def team_view(found: Team, *, can_view: bool = True) -> TeamView:

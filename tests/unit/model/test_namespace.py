@@ -125,18 +125,6 @@ def test_robots_have_no_robots(transaction: Transaction, user: Make) -> None:
             namespace.create_robot(transaction, owner_id, "ci")
 
 
-def test_robots_are_listed_by_owner_not_by_likeness(transaction: Transaction, user: Make) -> None:
-    """`a_b` sees none of the robots of `a-b` or `axb`: what SQL calls a wildcard is a letter here."""
-    owners = [user(name) for name in ("a_b", "a-b", "axb", "a.b")]
-    for owner in owners:
-        for short in ("one", "two", "t_o", "t-o"):
-            namespace.create_robot(transaction, owner.id, short)
-    names = [robot.name for robot in namespace.robots(transaction, owners[0].id)]
-    assert names == ["a_b+one", "a_b+t-o", "a_b+t_o", "a_b+two"]
-    rest = namespace.robots(transaction, owners[0].id, after="a_b+t-o", limit=1)
-    assert [robot.name for robot in rest] == ["a_b+t_o"]
-
-
 def test_disabling_is_announced(transaction: Transaction, user: Make) -> None:
     """Whoever caches a namespace learns that it was disabled."""
     made = user("devtable")
