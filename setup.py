@@ -71,7 +71,7 @@ setup(
     package_data={
         "quay": ["py.typed"],
         "quay.database": ["migrations/*.py", "migrations/versions/*.py"],
-        "quay.web.pages": ["templates/*.html", "templates/console/*.html", "static/*"],
+        "quay.web.pages": ["templates/*.html", "templates/*/*.html", "static/*"],
         "twisted": ["plugins/quay_plugin.py"],
     },
     install_requires=REQUIRES,

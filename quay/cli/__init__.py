@@ -128,7 +128,7 @@ def serve(surroundings: Surroundings) -> None:
     """Run the registry in the foreground."""
     from quay import service
 
-    raise SystemExit(service.serve(settled(surroundings)))
+    raise SystemExit(service.serve(settled(surroundings), surroundings))
 
 
 @quay.command()

@@ -103,6 +103,14 @@ class Config:
     tls_key: Path | None = setting(
         "TLS_KEY", None, LISTENING, "The PEM file with the private key of TLS_CERTIFICATE.", ours=True
     )
+    plain_listen: tuple[Endpoint, ...] = setting(
+        "PLAIN_LISTEN",
+        [],
+        LISTENING,
+        "Addresses and ports where, beside TLS, plain HTTP serves the certificate of the registry's own authority "
+        "(/ca), and sends everything else on to https.",
+        ours=True,
+    )
     external_tls_termination: bool = setting(
         "EXTERNAL_TLS_TERMINATION", False, LISTENING, "Whether a proxy in front speaks TLS with the clients."
     )
@@ -420,6 +428,14 @@ class Config:
 
     log_level: LogLevel = setting(
         "LOG_LEVEL", "info", PROCESS, "The least important events that are logged.", ours=True
+    )
+    setup_console: bool = setting(
+        "FEATURE_SETUP_CONSOLE",
+        True,
+        PROCESS,
+        "Whether the registry can be set up in a browser: by who has the address that the first start prints, and "
+        "afterwards by superusers.",
+        ours=True,
     )
     setup_complete: bool = setting(
         "SETUP_COMPLETE", True, PROCESS, "Whether this registry is set up; while false, background work rests."

@@ -111,9 +111,9 @@ def _file(given: Mapping[str, object]) -> str:
 def _entry(setting: Setting, given: Mapping[str, object]) -> Iterator[str]:
     yield from (f"# {line}" for line in textwrap.wrap(setting.doc, 116))
     if setting.key in given:
-        yield f"{setting.key}: {_yaml(given[setting.key])}"
+        yield f"{setting.key}: {yaml_line(given[setting.key])}"
     else:
-        yield f"#{setting.key}: {_yaml(setting.default)}"
+        yield f"#{setting.key}: {yaml_line(setting.default)}"
 
 
 def _implemented() -> Iterator[str]:
@@ -122,7 +122,7 @@ def _implemented() -> Iterator[str]:
         for field in fields:
             setting: Setting = field.metadata["setting"]
             ours = " (Quay has no such key.)" if setting.ours else ""
-            default = "" if setting.default is None else f"`{_yaml(setting.default)}`"
+            default = "" if setting.default is None else f"`{yaml_line(setting.default)}`"
             yield f"| `{setting.key}` | {_kind(field.type)} | {default} | {setting.doc}{ours} |"
         yield ""
 
@@ -164,7 +164,7 @@ def _kind(kind: Any) -> str:
     return "mapping"
 
 
-def _yaml(value: object) -> str:
+def yaml_line(value: object) -> str:
     """`value` on one line, in YAML."""
     line: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
     return line.removesuffix("...\n").strip()

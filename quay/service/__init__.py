@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 from twisted.application.service import IServiceMaker
 from twisted.internet.defer import Deferred
@@ -36,12 +36,16 @@ from quay.registry.logbook import Format
 from quay.service import logbook, upkeep
 from quay.service.appliance import Appliance
 from quay.service.core import Core, core_of
+from quay.service.founding import Restarts
 from quay.threads import ImmediatePool
 
 log = Logger()
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+ANSWERED_S: Final = 0.5
+"""So long the answer that announces a restart has to be on its way."""
 
 
 class Options(UsageOptions):
@@ -62,31 +66,44 @@ class QuayMaker:
         from twisted.internet import reactor
 
         file = Path(options["config"]) if options["config"] else None
+        surroundings = Surroundings.of(file, os.environ)
         try:
-            config = settle(Surroundings.of(file, os.environ))
+            config = settle(surroundings)
         except ConfigError as error:
             raise SystemExit(str(error)) from None
         for warning in config.warnings:
             log.warn("{warning}", warning=warning)
-        return Appliance(reactor, config)
+        return Appliance(reactor, config, Restarts(surroundings))
 
 
 quay = QuayMaker()
 
 
-def serve(config: Config) -> int:
-    """Run a server in the foreground until it is told to stop; returns the exit status of the process."""
+def serve(config: Config, surroundings: Surroundings) -> int:
+    """
+    Run a server in the foreground until it is told to stop; returns the exit status of the process. The server that its
+    setup starts anew is the same process, with the same command and environment.
+    """
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner
 
     globalLogBeginner.beginLoggingTo([_console(config.log_level)], redirectStandardIO=False)
     _arm(os.environ.get("QUAY_CRASH_AT", ""))
     _open_many_files()
-    appliance = Appliance(reactor, config)
+    anew: list[bool] = []
+
+    def again() -> None:
+        anew.append(True)
+        reactor.callLater(ANSWERED_S, reactor.stop)
+
+    appliance = Appliance(reactor, config, Restarts(surroundings, again))
     reactor.callWhenRunning(appliance.startService)
+    reactor.callWhenRunning(_reload_on_hangup, reactor, appliance)
     reactor.addSystemEventTrigger("before", "shutdown", _hurry)
     reactor.addSystemEventTrigger("before", "shutdown", appliance.stopService)
     reactor.run()
+    if anew and not appliance.failed:
+        _become_anew()
     return 1 if appliance.failed else 0
 
 
@@ -193,6 +210,22 @@ def _hurry() -> None:
     """While it stops, being told so again changes nothing, except that a second Ctrl-C ends it at once."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _reload_on_hangup(reactor: Any, appliance: Appliance) -> None:
+    """SIGHUP means that certificates on the disk were replaced."""
+
+    def reload() -> None:
+        Deferred.fromCoroutine(appliance.reload())
+
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
+
+
+def _become_anew() -> NoReturn:
+    """Be the same program from its beginning, with the same arguments: what is open is closed by that."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while it stopped, it would not be hurried; see `_hurry`
+    frozen = getattr(sys, "frozen", False)
+    os.execv(sys.executable, [sys.executable, *(sys.argv if frozen else sys.orig_argv)[1:]])  # noqa: S606
 
 
 def _open_many_files() -> None:

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-from pathlib import Path
 from typing import Any, Final
 
-from OpenSSL import SSL, crypto
 from twisted.application.service import Service
-from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -24,16 +20,19 @@ from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
 from quay.lock import DataInUse, DataLock, DataUnusable
-from quay.model import apptoken, namespace, removal, session, time_machine, words
+from quay.model import apptoken, removal, session, time_machine, words
 from quay.oci.errors import RegistryError
 from quay.registry.logbook import forget_old
 from quay.registry.sealing import AuditSealer
 from quay.service.core import core_of
-from quay.service.front import front_of
+from quay.service.founding import Restarts, invitation
+from quay.service.front import front_of, plain_front_of
 from quay.service.logbook import seal_key
 from quay.service.metrics import CoreMetrics, Metrics, ServerMetrics
 from quay.service.outside import AuthoritiesUnusable
+from quay.service.tls import Certificates, Renewal, TlsMetrics, TlsUnusable
 from quay.service.upkeep import Upkeep
+from quay.setup import CertificateFiles
 from quay.storage import StorageError
 from quay.watchdog import Watchdog
 from quay.web.channel import Limits, RegistrySite
@@ -53,6 +52,7 @@ REMOVE_NAMESPACES_S: Final = 10
 REAP_SESSIONS_S: Final = 3600
 NOTIFY_S: Final = 5
 FORGET_S: Final = 86400
+RENEW_S: Final = 3600
 GRACE_S: Final = 20
 """How long answers under way may take once the server is told to stop."""
 
@@ -70,31 +70,39 @@ EXPECTED: Final = (
     StorageError,
     CoordinatorUnavailable,
     AuthoritiesUnusable,
+    TlsUnusable,
 )
 """Reasons not to start that are sentences: what nobody foresaw is logged with its traceback."""
 
 
 class Appliance(Service):
-    """The whole server: a core, its workers and its ports. `failed` is the sentence with which it did not start."""
+    """
+    The whole server: a core, its workers and its ports. `failed` is the sentence with which it did not start;
+    `restarts` is what it knows of its own start.
+    """
 
     name = "quay"
 
-    def __init__(self, reactor: Any, config: Config) -> None:
+    def __init__(self, reactor: Any, config: Config, restarts: Restarts | None = None) -> None:
         self._reactor = reactor
         self.config = config
+        self._restarts = restarts or Restarts()
         self.core = core_of(reactor, config)
         self.failed = ""
         self.ports: list[IListeningPort] = []
+        self._plain_ports: list[IListeningPort] = []
         self._lock = DataLock(config.data)
         self._metrics = Metrics(reactor)
         self._watchdog = Watchdog(reactor)
-        self._site = RegistrySite(
-            starting(),
-            reactor=reactor,
-            observer=self._metrics.requests.observe,
-            limits=Limits(connections=config.maximum_connections),
-            translations=TRANSLATIONS,
-        )
+        self._site = self._made_site()
+        self._plain_site = self._made_site()
+        self._certificates: Certificates | None = None
+        self._renewal: Renewal | None = None
+        if config.tls_certificate is not None and config.tls_key is not None:
+            self._certificates = Certificates(config.tls_certificate, config.tls_key)
+            files = CertificateFiles(config.data)
+            self._renewal = Renewal(self._certificates, files, self.core.threads.blobs, reactor.seconds)
+            self._metrics.show(TlsMetrics(self._certificates))
         self._workers = self._made_workers() if config.setup_complete else []
         self._metrics.show(CoreMetrics(self.core), ServerMetrics(self._site.connections, self._workers, self._watchdog))
         self._starting: Deferred[None] = succeed(None)
@@ -109,15 +117,20 @@ class Appliance(Service):
 
     async def _start(self) -> None:
         self._lock.acquire()
+        if self._certificates is not None:
+            self._certificates.load()
         for endpoint in self.config.listen:
-            self.ports.append(self._listen(endpoint))
+            self.ports.append(self._listen(endpoint, self._site, self._certificates))
+        for endpoint in self.config.plain_listen if self._certificates is not None else ():
+            self._plain_ports.append(self._listen(endpoint, self._plain_site, None))
         await self.core.start()
         for worker in self._workers:
             worker.startService()
         self._watchdog.startService()
         _spare_the_collector()
-        front = front_of(self._reactor, self.core, self._metrics)
+        front = front_of(self._reactor, self.core, self._metrics, self._restarts)
         self._site.resource, self._site.express = front, front.express
+        self._plain_site.resource = plain_front_of(self.core)
         for line in await self._greeting():
             log.info("{line}", line=line)
 
@@ -125,9 +138,10 @@ class Appliance(Service):
         self._starting.cancel()
         if not self.failed:
             log.info("Stopping")
-        for port in self.ports:
+        for port in (*self.ports, *self._plain_ports):
             await maybeDeferred(port.stopListening)
-        await self._retired()
+        for site in (self._site, self._plain_site):
+            await self._retired(site)
         await self._watchdog.stopService()
         for worker in self._workers:
             await worker.stopService()
@@ -144,15 +158,28 @@ class Appliance(Service):
             log.failure("Quay could not start: {why}", failure=failure, why=self.failed)
         self._reactor.callLater(0, _stop_reactor, self._reactor)
 
-    def _listen(self, endpoint: Endpoint) -> IListeningPort:
+    def _made_site(self) -> RegistrySite:
+        return RegistrySite(
+            starting(),
+            reactor=self._reactor,
+            observer=self._metrics.requests.observe,
+            limits=Limits(connections=self.config.maximum_connections),
+            translations=TRANSLATIONS,
+        )
+
+    async def reload(self) -> None:
+        """Take up certificates that were replaced on the disk; connections that are open go on."""
+        if self._renewal is not None:
+            await self._renewal.reload()
+
+    def _listen(self, endpoint: Endpoint, site: RegistrySite, certificates: Certificates | None) -> IListeningPort:
         listening = {"interface": endpoint.host, "backlog": 1024}
-        chain, key = self.config.tls_certificate, self.config.tls_key
         found: IListeningPort
         try:
-            if chain is None or key is None:
-                found = self._reactor.listenTCP(endpoint.port, self._site, **listening)
+            if certificates is None:
+                found = self._reactor.listenTCP(endpoint.port, site, **listening)
             else:
-                found = self._reactor.listenSSL(endpoint.port, self._site, _certificate(chain, key), **listening)
+                found = self._reactor.listenSSL(endpoint.port, site, certificates, **listening)
         except CannotListenError as error:
             why = os.strerror(error.socketError.errno)
             raise StartFailed(
@@ -199,7 +226,9 @@ class Appliance(Service):
         frequency = float(self.config.garbage_collection_frequency)
         notifier = Worker("notifier", core.notifications.deliver, clock, period=NOTIFY_S)
         core.notifications.wake = notifier.run_now
+        renewal = [] if self._renewal is None else [Worker("tls-renewal", self._renewal.run, clock, period=RENEW_S)]
         return [
+            *renewal,
             Worker(
                 "garbage-collector",
                 Upkeep(clock, core).collect,
@@ -229,21 +258,15 @@ class Appliance(Service):
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]
 
-    def _first_user(self) -> str:
-        """The command as it can be typed where this server was started."""
-        program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "quay" else f"{sys.executable} -m quay"
-        data = "".join(f"{key}={os.environ[key]} " for key in ("QUAY_CONFIG", "QUAY_DATA") if key in os.environ)
-        return f"{data}{program} user create NAME --email ADDRESS --superuser"
-
-    async def _retired(self) -> None:
+    async def _retired(self, site: RegistrySite) -> None:
         """Connections come to their ends; those that take too long are left to the end of the process."""
-        gone = self._site.connections.retire()
+        gone = site.connections.retire()
         late = self._reactor.callLater(GRACE_S, gone.cancel)
         try:
             await gone
         except CancelledError:
             log.warn(
-                "{count} connections were still busy after {grace} s", count=len(self._site.connections), grace=GRACE_S
+                "{count} connections were still busy after {grace} s", count=len(site.connections), grace=GRACE_S
             )
         if late.active():
             late.cancel()
@@ -255,9 +278,8 @@ class Appliance(Service):
     async def _greeting(self) -> list[str]:
         lines = [f"Listening on {self._url(port)}" for port in self.ports]
         lines.append(f"Data in {self.config.data}, database {self.config.database_uri.place}")
-        if not await self.core.database.read(namespace.any_superuser):
-            lines.append(f"No superuser yet. Make the first user with: {self._first_user()}")
-        return lines
+        address: Any = self.ports[0].getHost()
+        return [*lines, *await invitation(self.core, Endpoint(address.host, address.port))]
 
 
 def _spare_the_collector() -> None:
@@ -267,30 +289,6 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _certificate(chain: Path, key: Path) -> ssl.CertificateOptions:
-    """What speaks TLS 1.2 and newer with this certificate, and those that lead to its CA. Raises `StartFailed`."""
-    try:
-        own, *others = [ssl.Certificate.loadPEM(pem) for pem in _pems(chain.read_bytes())]
-        options = ssl.CertificateOptions(
-            privateKey=ssl.KeyPair.load(key.read_bytes(), crypto.FILETYPE_PEM).original,
-            certificate=own.original,
-            extraCertChain=[other.original for other in others],
-            raiseMinimumTo=ssl.TLSVersion.TLSv1_2,
-        )
-        options.getContext()  # else it would be the first client who finds out that they do not belong together
-    except (OSError, ValueError, crypto.Error, SSL.Error) as error:
-        raise StartFailed(
-            f"TLS cannot be spoken with TLS_CERTIFICATE {chain} and TLS_KEY {key}: {error or 'no certificate'}. Both "
-            "must be PEM files that this user may read, and the key that of the first certificate."
-        ) from error
-    return options
-
-
-def _pems(text: bytes) -> list[bytes]:
-    end = b"-----END CERTIFICATE-----"
-    return [part + end for part in text.split(end) if b"-----BEGIN CERTIFICATE-----" in part]
 
 
 def _stop_reactor(reactor: Any) -> None:

@@ -6,13 +6,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.web.resource import IResource
+
 from quay.auth.sessions import Sessions
 from quay.auth.totp import SecondFactors
 from quay.service.core import Core
+from quay.service.founding import Restarts, steps_of
 from quay.service.metrics import ExpressMetrics, Metrics
+from quay.setup import CertificateFiles
 from quay.web.api import RestAPI
 from quay.web.api.call import Means as RestMeans
 from quay.web.api.identity import Identifier
+from quay.web.authority import AuthorityPage, PlainFront
 from quay.web.console import Console
 from quay.web.csrf import CsrfToken
 from quay.web.explorer import Explorer
@@ -23,6 +28,7 @@ from quay.web.metrics import MetricsPage
 from quay.web.oauth import OAuth
 from quay.web.pages import Pages
 from quay.web.respond import Addresses
+from quay.web.setup import Setup
 from quay.web.signin import SignIn
 from quay.web.site import TRANSLATIONS, Front, Parts
 from quay.web.static import StaticFiles
@@ -33,9 +39,10 @@ from quay.web.v2.express import Express
 from quay.web.wellknown import WellKnown
 
 
-def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
+def front_of(reactor: Any, core: Core, metrics: Metrics, restarts: Restarts | None = None) -> Front:
     """Everything that a port of the core's serves."""
     config = core.config
+    restarts = restarts or Restarts()
     service = str(config.hostname) if config.hostname is not None else config.service_key_service
     addresses = Addresses(config.scheme, config.hostname, config.trusted_proxies)
     guard = Guard(core.portal, core.keyring, core.registry.access, addresses, service)
@@ -56,17 +63,42 @@ def front_of(reactor: Any, core: Core, metrics: Metrics) -> Front:
             b".well-known": WellKnown(config, addresses),
             b"api": rest,
             b"api-explorer": Explorer(pages),
+            b"ca": _authority_page(core, pages, addresses),
             b"csrf_token": CsrfToken(identifier, means.sessions),
             b"exportedlogs": ExportedLogs(core.database, reactor),
             b"health": Health(Checkup(reactor, core.database, core.stores)),
             b"metrics": MetricsPage(metrics.registry, addresses, config.metrics_networks),
             b"oauth": OAuth(means, identifier, pages),
             b"static": StaticFiles("quay.web.pages", "static"),
+            **_setup(means, rest, identifier, pages, core, restarts),
         },
         console=Console(means, rest, identifier, pages, TRANSLATIONS),
         express=express,
     )
     return Front(parts)
+
+
+def _setup(
+    means: RestMeans, rest: RestAPI, identifier: Identifier, pages: Pages, core: Core, restarts: Restarts
+) -> dict[bytes, IResource]:
+    """The setup console, unless it is switched off."""
+    if not core.config.setup_console:
+        return {}
+    steps = steps_of(core.config, restarts.surroundings, core.vault, means.clock.seconds)
+    return {b"setup": Setup(means, rest, identifier, pages, steps, core.threads.blobs, restarts.again)}
+
+
+def _authority_page(core: Core, pages: Pages, addresses: Addresses) -> AuthorityPage:
+    plain = core.config.plain_listen
+    files = CertificateFiles(core.config.data)
+    return AuthorityPage(files, core.threads.blobs, pages, addresses, plain[0].port if plain else None)
+
+
+def plain_front_of(core: Core) -> PlainFront:
+    """What plain HTTP answers beside TLS."""
+    pages = Pages(core.config.registry_title)
+    addresses = Addresses(core.config.scheme, core.config.hostname, core.config.trusted_proxies)
+    return PlainFront(_authority_page(core, pages, addresses), StaticFiles("quay.web.pages", "static"), addresses)
 
 
 def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
