@@ -33,7 +33,7 @@ from quay.web.console.shown import SHOWN
 from quay.web.console.surroundings import surroundings
 from quay.web.pages import Pages
 from quay.web.request import RegistryRequest, Translations
-from quay.web.respond import run_handler, send_empty
+from quay.web.respond import run_handler, send_empty, send_error
 
 TABLES: Final[tuple[PageTable, ...]] = (
     home.pages,
@@ -102,7 +102,7 @@ class Console(Resource):
 
     def _nothing(self, request: RegistryRequest) -> bytes:
         """That there is no page here: to a person a page, to a client its JSON."""
-        if b"text/html" in (request.getHeader(b"Accept") or b""):
+        if _is_read_by_a_person(request):
             return self._composed(request, None, "console/problem.html", status=404, **_NO_PAGE)
         where = request.path.decode("latin-1")[:160]
         error = NameUnknown(f"There is nothing at {where!r}.", advice="The registry's API is at /v2/.")
@@ -135,6 +135,9 @@ class Console(Resource):
         except NoPage:
             request.write(self._nothing(request))
             request.finish()
+            return
+        except RegistryError as refused:
+            self._refuse(request, refused, identity)
             return
         around = await surroundings(view)
         self._send(request, identity, page.template, at=view.at, **around, **context)
@@ -170,10 +173,14 @@ class Console(Resource):
 
         return curl
 
-    def _refuse(self, request: RegistryRequest, error: RegistryError) -> None:
+    def _refuse(self, request: RegistryRequest, error: RegistryError, identity: Identity | None = None) -> None:
+        """What did not work: to a person a page, to a client its JSON."""
+        if not _is_read_by_a_person(request):
+            send_error(request, error)
+            return
         sentence = _sentence(error)
         heading = _HEADINGS.get(error.status, "This did not work")
-        self._send(request, None, "console/problem.html", status=error.status, heading=heading, sentence=sentence)
+        self._send(request, identity, "console/problem.html", status=error.status, heading=heading, sentence=sentence)
 
     # --- actions
 
@@ -186,7 +193,7 @@ class Console(Resource):
         try:
             _check_typed(fields)
             actions = Action.each(route, fields) if each else [Action.of(route, fields)]
-            await self._show_password(request, identity, fields)
+            identity = await self._show_password(request, identity, fields)
             answer = await self._perform(request, identity, actions)
         except FreshLoginRequired:
             where = request.path.decode("latin-1")
@@ -232,13 +239,18 @@ class Console(Resource):
         if session is not None and not self._means.sessions.is_csrf_token(session, shown):
             raise CsrfRefused("This form is not of your present session: go back, load the page again, and repeat it.")
 
-    async def _show_password(self, request: RegistryRequest, identity: Identity, fields: Fields) -> None:
-        """Where the form asked for the password, because the session was not fresh, make it fresh first."""
+    async def _show_password(self, request: RegistryRequest, identity: Identity, fields: Fields) -> Identity:
+        """
+        Where the form asked for the password, because the session was not fresh, make it fresh first; gives the
+        identity as it is then.
+        """
         password = fields.get("_password", [""])[0]
-        if password:
-            code = fields.get("_totp", [""])[0].strip()
-            body = {"password": password, **({"totp": code} if code else {})}
-            await self._api.invoke(request, identity, "verifyUser", {}, body=body)
+        if not password:
+            return identity
+        code = fields.get("_totp", [""])[0].strip()
+        body = {"password": password, **({"totp": code} if code else {})}
+        await self._api.invoke(request, identity, "verifyUser", {}, body=body)
+        return await self._identifier.identify(request)
 
     async def _fields(self, request: RegistryRequest) -> Fields:
         origin: str | None = request.getHeader("Origin")
@@ -265,6 +277,10 @@ class Console(Resource):
             return json.loads(self._means.seals.open("flash", sealed.decode("latin-1"), FLASH_S))
         except SealBroken:
             return None
+
+
+def _is_read_by_a_person(request: RegistryRequest) -> bool:
+    return b"text/html" in (request.getHeader(b"Accept") or b"")
 
 
 _NO_PAGE: Final = {
