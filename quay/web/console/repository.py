@@ -17,8 +17,8 @@ pages = PageTable()
 tabs = Tabs("console/repository")
 
 VISIBILITIES: Final = (
-    ("private", "Private: only those who are given a role"),
-    ("public", "Public: everybody may pull"),
+    ("private", "Private: by roles only"),
+    ("public", "Public: anybody may pull"),
 )
 
 
