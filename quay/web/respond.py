@@ -120,10 +120,15 @@ def _told(request: RegistryRequest, problem: Exception, translations: Translatio
         return None
     if isinstance(problem, CancelledError):
         return Unavailable("This request was interrupted.", advice="Try again.", headers={"Retry-After": "1"})
+    return translated(problem, translations) or _unforeseen(request, problem)
+
+
+def translated(problem: Exception, translations: Translations) -> RegistryError | None:
+    """What clients are told of an exception of another layer; None if nobody foresaw it."""
     for kind in type(problem).__mro__:
         if kind in translations:
             return translations[kind](problem)
-    return _unforeseen(request, problem)
+    return None
 
 
 def _unforeseen(request: RegistryRequest, problem: Exception) -> RegistryError:

@@ -60,7 +60,7 @@ from quay.web.api.identity import Identifier, Identity, required
 from quay.web.api.needs import Found
 from quay.web.api.route import Route, Routes
 from quay.web.request import RegistryRequest, Translations
-from quay.web.respond import run_handler, send_empty, send_json
+from quay.web.respond import run_handler, send_empty, send_json, translated
 
 NOUNS: Final[tuple[Routes, ...]] = (
     application.routes,
@@ -222,7 +222,13 @@ class RestAPI(Resource):
         async def given() -> Any:
             return {} if body is None else body
 
-        return await self._perform(self.route(nickname), request, identity, path, query or {}, given)
+        try:
+            return await self._perform(self.route(nickname), request, identity, path, query or {}, given)
+        except Exception as problem:
+            error = translated(problem, self._translations)
+            if error is None:
+                raise
+            raise error from problem
 
     async def _serve(self, route: Route, request: RegistryRequest, path: dict[str, Any]) -> None:
         identity = await self._identifier.identify(request)

@@ -47,6 +47,7 @@ def home_of(orgname: str) -> str:
 
 @tabs.tab("repositories", "Repositories")
 async def repositories(view: View, organization: Context) -> Context:
+    """The repositories that the one who looks may see."""
     query = {"namespace": organization["name"], "last_modified": "true", "public": "true"}
     found = await view.ask("listRepos", query=query | paged(view))
     may_create = _inside(organization) and await _may_create(view, organization)
@@ -60,6 +61,7 @@ async def _may_create(view: View, organization: Context) -> bool:
 
 @tabs.tab("teams", "Teams", _inside)
 async def teams(view: View, organization: Context) -> Context:
+    """The teams, with their roles."""
     found = organization.get("teams", {})
     ordered = [found[name] for name in organization.get("ordered_teams", ())]
     return {"team_roles": TEAM_ROLES, **rows(view, ordered)}
@@ -67,42 +69,49 @@ async def teams(view: View, organization: Context) -> Context:
 
 @tabs.tab("members", "Members", _administers)
 async def members(view: View, organization: Context) -> Context:
+    """Who is in teams."""
     found = await view.ask("getOrganizationMembers", query=paged(view), orgname=organization["name"])
     return listed(view, found["members"], found)
 
 
 @tabs.tab("collaborators", "Members", _administers, listed=False)
 async def collaborators(view: View, organization: Context) -> Context:
+    """Who is in no team, and has a role on a repository."""
     found = await view.ask("getOrganizationCollaborators", query=paged(view), orgname=organization["name"])
     return listed(view, found["collaborators"], found)
 
 
 @tabs.tab("robots", "Robots", _inside)
 async def robot_accounts(view: View, organization: Context) -> Context:
+    """The robots."""
     owner = robots.of_organization(organization["name"])
     return await robots.gather(view, owner, administers=_administers(organization))
 
 
 @tabs.tab("defaults", "Default permissions", _administers)
 async def default_permissions(view: View, organization: Context) -> Context:
+    """With which permissions new repositories begin."""
     found = await view.ask("getOrganizationPrototypePermissions", orgname=organization["name"])
     return {"roles": ROLES, "teams": organization.get("ordered_teams", ()), **rows(view, found["prototypes"])}
 
 
 @tabs.tab("applications", "Applications", _administers)
 async def applications(view: View, organization: Context) -> Context:
+    """The OAuth applications."""
     found = await view.ask("getOrganizationApplications", orgname=organization["name"])
     return rows(view, found["applications"])
 
 
 @tabs.tab("logs", "Usage logs", _administers)
 async def usage_logs(view: View, organization: Context) -> Context:
+    """What was done."""
     found = await logs.gather(view, "listOrgLogs", "getAggregateOrgLogs", orgname=organization["name"])
     return {"logs": found, "hidden": {"tab": "logs"}, "by_performer": True}
 
 
 @tabs.tab("settings", "Settings", _administers)
 async def settings(view: View, organization: Context) -> Context:
+    """What can be set, and the end."""
     return {"expirations": expirations(view, organization)}
 
 

@@ -49,6 +49,7 @@ async def show(view: View, username: str) -> Context:
 
 @tabs.tab("repositories", "Repositories")
 async def repositories(view: View, user: Context) -> Context:
+    """The repositories that the one who looks may see."""
     query = {"namespace": user["username"], "last_modified": "true", "public": "true"}
     found = await view.ask("listRepos", query=query | paged(view))
     return listed(view, found["repositories"], found)
@@ -56,11 +57,13 @@ async def repositories(view: View, user: Context) -> Context:
 
 @tabs.tab("robots", "Robots", _himself)
 async def robot_accounts(view: View, user: Context) -> Context:
+    """The robots."""
     return await robots.gather(view, robots.of_user(user["username"]), administers=True)
 
 
 @tabs.tab("tokens", "App tokens", _himself)
 async def app_tokens(view: View, user: Context) -> Context:
+    """The app tokens; `possible` says whether this registry has such."""
     if not view.config.app_specific_tokens:
         return {"possible": False, **listed(view, [], {})}
     found = await view.ask("listAppTokens", query=paged(view))
@@ -69,29 +72,34 @@ async def app_tokens(view: View, user: Context) -> Context:
 
 @tabs.tab("authorizations", "Authorizations", _himself)
 async def authorizations(view: View, user: Context) -> Context:
+    """The applications that may act for one."""
     found = await view.ask("listUserAuthorizations")
     return {"authorizations": found["authorizations"]}
 
 
 @tabs.tab("sessions", "Sessions", _himself)
 async def sessions(view: View, user: Context) -> Context:
+    """Where one is signed in."""
     found = await view.ask("listUserSessions")
     return {"sessions": found["sessions"]}
 
 
 @tabs.tab("security", "Security", _himself)
 async def security(view: View, user: Context) -> Context:
+    """Password and second factor."""
     return {"factor": await view.ask("getSecondFactor")}
 
 
 @tabs.tab("logs", "Usage logs", _himself)
 async def usage_logs(view: View, user: Context) -> Context:
+    """What was done."""
     found = await logs.gather(view, "listUserLogs", "getAggregateUserLogs")
     return {"logs": found, "hidden": {"tab": "logs"}, "by_performer": True}
 
 
 @tabs.tab("notifications", "Notifications", _himself)
 async def notifications(view: View, user: Context) -> Context:
+    """What the bell rang for."""
     number = _number(view.query.get("page", ""))
     found = await view.ask("listUserNotifications", query={"page": str(number), "limit": str(BELLS)})
     return {
@@ -114,6 +122,7 @@ def _told(bell: Context) -> Context:
 
 @tabs.tab("settings", "Settings", _himself)
 async def settings(view: View, user: Context) -> Context:
+    """What can be set, and the end."""
     known: dict[str, Any] = await view.ask("getLoggedInUser")
     return {
         "expirations": expirations(view, user),
