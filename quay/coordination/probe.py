@@ -31,9 +31,8 @@ def probe(host: str, port: int, *, password: str = "", tls: bool = False, databa
     except ssl.SSLError as error:
         raise RedisUnfit(f"The server at {host}:{port} does not speak TLS: {error.reason}.") from error
     except TimeoutError as error:
-        raise RedisUnfit(
-            f"Nobody answers at {host}:{port} within {PATIENCE_S:.0f} s: is a firewall in between?"
-        ) from error
+        reason = "does it speak TLS there" if tls else "is a firewall in between"
+        raise RedisUnfit(f"Nobody answers at {host}:{port} within {PATIENCE_S:.0f} s: {reason}?") from error
     except socket.gaierror as error:
         raise RedisUnfit(f"The host name {host} is not known to the DNS of this machine.") from error
     except OSError as error:

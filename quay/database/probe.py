@@ -35,7 +35,8 @@ def probe(url: str) -> Found:
     Raises `DatabaseUnfit`.
     """
     try:
-        engine = open_engine(url)
+        readable = sa.make_url(url).update_query_dict({"client_encoding": "utf8"})  # whatever the database's own is
+        engine = open_engine(readable.render_as_string(hide_password=False))
     except ModuleNotFoundError:
         raise DatabaseUnfit(
             "PostgreSQL needs the package psycopg, which is not here: pip install 'quay-on-one-reactor[postgres]'."

@@ -4,21 +4,31 @@ The setup of a server as its composition root sees it: the steps, and the addres
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred
 
+from quay.auth.passwords import Passwords, check_new
 from quay.auth.seals import Seals
 from quay.config import Config, Endpoint
+from quay.config.secrets import Vault
 from quay.config.surroundings import FILENAME, Surroundings
-from quay.database import Transaction
+from quay.database import Transaction, once
 from quay.model import founding
+from quay.model.namespace import Namespace
+from quay.oci.errors import InvalidRequest
 from quay.service.core import Core
-from quay.setup import Steps, machine
-from quay.setup.steps import super_users
+from quay.service.secrets import secret_of
+from quay.setup import Administrator, AnswersWrong, Steps, machine, proposals, read_answers
+from quay.setup.steps import KEEPING, NAMES, Founder, found, super_users
+from quay.threads import ImmediatePool
+
+ADMINISTRATOR: Final = "administrator"
 
 
 @attrs.frozen
@@ -62,3 +72,66 @@ def url_of(config: Config, listening: Endpoint, token: str) -> str:
     if config.hostname is not None:
         scheme, host = config.scheme, config.hostname
     return f"{scheme}://{host}/setup/?token={token}"
+
+
+# --- without a browser ----------------------------------------------------------------------------------------------
+
+
+def set_up(
+    config: Config, surroundings: Surroundings, answers: Mapping[str, Any], say: Callable[[str], object], *, dry: bool
+) -> None:
+    """
+    Do what the console does, with the answers of a file: names, storage, administrator. With `dry`, only try them.
+    Raises `AnswersWrong` and `Refused` with all that is wrong, and what `once` raises.
+    """
+    vault = Seals(secret_of(config.database_secret_key, config.data / "database_secret_key"), time.time)
+    steps = steps_of(config, surroundings, vault, time.time)
+    names = {**proposals.names(config), **_part(answers, NAMES)}
+    keeping = _part(answers, KEEPING)
+    founder = _founder(answers, config, surroundings)
+    steps.try_names(names)
+    for remark in steps.try_keeping(keeping):
+        say(remark)
+    made = steps.planned(names, keeping)
+    for key, value in made.changes.items():
+        say(f"{key}: {value}")
+    for key in made.overridden:
+        say(f"QUAY_{key} in the environment decides {key}, whatever {steps.file} says.")
+    if dry:
+        say("Nothing was changed.")
+        return
+    steps.name_it(names)
+    if founder is not None:
+        say(_founded(once(made.config.database_url, found, founder, made.config), founder))
+    steps.keep_it(keeping)
+    steps.finish(None)
+    say(f"Wrote {steps.file}. Start the server; if it runs, start it again.")
+
+
+def _part(answers: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    strangers = sorted(set(answers) - {ADMINISTRATOR, NAMES, KEEPING})
+    if strangers:
+        raise AnswersWrong(f"{strangers[0]}: there is no such part; there are {ADMINISTRATOR}, {NAMES} and {KEEPING}.")
+    part = answers.get(name) or {}
+    if not isinstance(part, dict):
+        raise AnswersWrong(f"{name}: is not a mapping of answers.")
+    return part
+
+
+def _founder(answers: Mapping[str, Any], config: Config, surroundings: Surroundings) -> Founder | None:
+    plain = _part(answers, ADMINISTRATOR)
+    if not plain:
+        return None
+    read = read_answers(Administrator, plain, Vault(surroundings.environ, config.data), ADMINISTRATOR)
+    try:
+        check_new(read.password.reveal())
+    except InvalidRequest as unfit:
+        raise AnswersWrong(f"{ADMINISTRATOR}.password: {unfit.message}") from None
+    done: Deferred[str] = Passwords(ImmediatePool()).hash(read.password.reveal())
+    return Founder(read.name, read.email, str(done.result))
+
+
+def _founded(made: Namespace | None, founder: Founder) -> str:
+    if made is None:
+        return f"This registry has an administrator already: {founder.name} was not made."
+    return f"{made.name} administers the registry."

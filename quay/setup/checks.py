@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -108,8 +109,7 @@ def _blobs(answer: Keeping, data: Path) -> Iterator[str]:
         yield "Blobs stay where this registry keeps them now."
         return
     directory = data / answer.blobs
-    seconds = _written(directory)
-    free = shutil.disk_usage(directory).free
+    seconds, free = _written(directory)
     if free < LEAST_FREE:
         raise DirectoryUnfit(f"{directory} has {free >> 20} MiB free, which is no room for images: take another disk.")
     yield f"{directory} can be written, with {free / 2**30:.1f} GiB free."
@@ -117,9 +117,10 @@ def _blobs(answer: Keeping, data: Path) -> Iterator[str]:
         yield f"A write takes {seconds * 1000:.0f} ms to be safe on that disk: pushes will be slow."
 
 
-def _written(directory: Path) -> float:
-    """How many seconds a megabyte takes to be safe in the directory, which is made if it is not there."""
+def _written(directory: Path) -> tuple[float, int]:
+    """How many seconds a megabyte takes to be safe in the directory, and how many bytes are free there."""
     probe = directory / f".probe-{uuid4().hex}"
+    made = not directory.exists()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         began = time.perf_counter()
@@ -127,14 +128,17 @@ def _written(directory: Path) -> float:
             file.write(bytes(SAMPLE))
             file.flush()
             os.fsync(file.fileno())
-        return time.perf_counter() - began
+        return time.perf_counter() - began, shutil.disk_usage(directory).free
     except OSError as error:
         raise DirectoryUnfit(
             f"Blobs cannot be kept in {directory}: {error.strerror}. Let the user of this server write there, or "
             "choose another directory."
         ) from error
     finally:
-        probe.unlink(missing_ok=True) if directory.is_dir() else None
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+            if made:  # it was only tried: the storage makes it when it is there for good
+                directory.rmdir()
 
 
 def _is_name(name: str) -> bool:

@@ -24,7 +24,7 @@ def names() -> tuple[str, ...]:
 
 def addresses() -> tuple[str, ...]:
     """Its addresses, those first by which others most probably reach it; loopback last, link-local ones not at all."""
-    found = [*_routed(), *_in_ipv4_table(), *_in_ipv6_table()]
+    found = [*_routed(), *in_ipv4_table(), *in_ipv6_table()]
     usable = [address for address in found if not (address.is_link_local or address.is_unspecified)]
     ordered = sorted(dict.fromkeys(usable), key=lambda address: (address.is_loopback, address.version))
     return tuple(map(str, ordered))
@@ -64,7 +64,7 @@ def _routed() -> list[Address]:
     return found
 
 
-def _in_ipv4_table(table: Path = Path("/proc/net/fib_trie")) -> list[Address]:
+def in_ipv4_table(table: Path = Path("/proc/net/fib_trie")) -> list[Address]:
     """What the kernel answers for: the leaves of its routes that are marked as local."""
     found: list[Address] = []
     leaf = ""
@@ -77,7 +77,8 @@ def _in_ipv4_table(table: Path = Path("/proc/net/fib_trie")) -> list[Address]:
     return found
 
 
-def _in_ipv6_table(table: Path = Path("/proc/net/if_inet6")) -> list[Address]:
+def in_ipv6_table(table: Path = Path("/proc/net/if_inet6")) -> list[Address]:
+    """The same for IPv6, where each line begins with an address."""
     return [IPv6Address(bytes.fromhex(line.split()[0])) for line in _lines(table) if line.strip()]
 
 

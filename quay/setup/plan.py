@@ -4,7 +4,7 @@ From answers to a configuration file: what changes, what the environment decides
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,8 +50,20 @@ def plan(text: str | None, names: Names, keeping: Keeping, environ: Mapping[str,
         config = parse(made, environ, data, data=str(data))
     except ConfigError as error:
         raise AnswersWrong(*error.problems) from None
-    overridden = tuple(key for key in changed if environ.get(PREFIX + key) is not None)
-    return Plan(made, config, {key: _shown(key, value) for key, value in changed.items()}, overridden)
+    shown = {key: _shown(key, value) for key, value in changed.items() if key != "DATA"}
+    overridden = tuple(key for key in shown if _is_overridden(key, made, environ, data))
+    return Plan(made, config, shown, overridden)
+
+
+def _is_overridden(key: str, text: str, environ: Mapping[str, str], data: Path) -> bool:
+    """Whether the environment gives the key another value than the file with this `text`, which can be used."""
+    variable = PREFIX + key
+    if variable not in environ:
+        return False
+    others = {name: value for name, value in environ.items() if name != variable}
+    attribute = SETTINGS[key].name
+    with_it, without_it = (parse(text, each, data, data=str(data)) for each in (environ, others))
+    return bool(getattr(with_it, attribute) != getattr(without_it, attribute))
 
 
 _UNCHANGEABLE: Final = (
@@ -71,14 +83,18 @@ def _of_names(names: Names) -> dict[str, Any]:
     ours = names.tls != "proxy"
     return {
         "SERVER_HOSTNAME": str(names.hostname),
-        "LISTEN": [str(endpoint) for endpoint in names.listen],
-        "PLAIN_LISTEN": [str(endpoint) for endpoint in names.plain] if ours and names.plain else None,
+        "LISTEN": _listed(names.listen),
+        "PLAIN_LISTEN": _listed(names.plain) if ours and names.plain else None,
         "TLS_CERTIFICATE": SERVER if ours else None,
         "TLS_KEY": SERVER if ours else None,
         "EXTERNAL_TLS_TERMINATION": None if ours else True,
-        "TRUSTED_PROXIES": None if ours else [str(network) for network in names.proxies],
+        "TRUSTED_PROXIES": None if ours else _listed(names.proxies),
         "PREFERRED_URL_SCHEME": None,
     }
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _of_keeping(keeping: Keeping) -> dict[str, Any]:
@@ -106,4 +122,4 @@ def _shown(key: str, value: Any) -> str:
         return f"the default, {SETTINGS[key].metadata['setting'].default}"
     if key in SECRET_KEYS:
         return "(has a password in it)"
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return str(value)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from quay import authority
 from quay.auth.seals import Seals
 from quay.authority import Unfit
 from quay.config import Config
@@ -103,16 +104,21 @@ class Steps:
         Take the names, and make or take the certificate. Raises `Refused`. The keys and certificates themselves are
         not kept among the answers: they are where the server finds them.
         """
-        names = self._read(Names, plain)
-        bound = {endpoint.port for endpoint in (*self.config.listen, *self.config.plain_listen)}
-        problems = tuple(checks.names(names, bound))
-        if problems:
-            raise Refused(*problems)
+        names = self.try_names(plain)
         try:
             self._certify(names)
         except Unfit as unfit:
             raise Refused(str(unfit)) from unfit
         self._kept.keep(NAMES, {key: value for key, value in plain.items() if key not in SECRETS_OF_NAMES})
+        return names
+
+    def try_names(self, plain: Plain) -> Names:
+        """As `name_it`, and nothing is made. Raises `Refused`."""
+        names = self._read(Names, plain)
+        bound = {endpoint.port for endpoint in (*self.config.listen, *self.config.plain_listen)}
+        problems = tuple(checks.names(names, bound))
+        if problems:
+            raise Refused(*problems)
         return names
 
     def _certify(self, names: Names) -> None:
@@ -130,31 +136,37 @@ class Steps:
 
     def _stay_with_present(self, names: Names) -> None:
         """The certificate was given before: it must do for these names, too. Raises `Unfit`."""
-        from quay.authority import check
-
         present = self.certificates.current()
         if present is None:
             raise Unfit("There is no certificate yet: paste it, with those above it, and its key.")
-        check(present, names.host, self._now())
+        authority.check(present, names.host, self._now())
 
     def keep_it(self, plain: Plain) -> tuple[str, ...]:
         """Take where rows and blobs are to be, after trying it; gives what was found. Raises `Refused`."""
+        remarks = self.try_keeping(plain)
+        self._kept.keep(KEEPING, plain)
+        self._kept.keep(TESTED, {"remarks": list(remarks)})
+        return remarks
+
+    def try_keeping(self, plain: Plain) -> tuple[str, ...]:
+        """As `keep_it`, and nothing is kept. Raises `Refused`."""
         keeping = self._read(Keeping, plain)
         try:
-            tested = checks.keeping(keeping, self.config.data)
+            return checks.keeping(keeping, self.config.data).remarks
         except CheckFailed as failed:
             raise Refused(*failed.problems) from failed
-        self._kept.keep(KEEPING, plain)
-        self._kept.keep(TESTED, {"remarks": list(tested.remarks)})
-        return tested.remarks
 
     def plan(self) -> Plan:
         """What the answers come to. Raises `Refused` if there are not enough of them."""
         answers = self.answers()
         if NAMES not in answers:
             raise Refused("The names of the registry are missing: answer that first.")
-        names = self._read(Names, answers[NAMES])
-        keeping = self._read(Keeping, answers.get(KEEPING, {}))
+        return self.planned(answers[NAMES], answers.get(KEEPING, {}))
+
+    def planned(self, plain_names: Plain, plain_keeping: Plain) -> Plan:
+        """What these answers would come to. Raises `Refused`."""
+        names = self._read(Names, plain_names)
+        keeping = self._read(Keeping, plain_keeping)
         try:
             return plan(self._present_text(), names, keeping, self._environ, self.config.data)
         except AnswersWrong as wrong:

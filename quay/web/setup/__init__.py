@@ -359,7 +359,8 @@ class Setup(Resource):
     ) -> None:
         csrf = "" if visit is None else visit.csrf
         status = 400 if problems else 200
-        about = {"csrf": csrf, "step": step, "problems": problems, "signed_in": visit is not None}
+        said = [forms.spoken(problem) for problem in problems]
+        about = {"csrf": csrf, "step": step, "problems": said, "signed_in": visit is not None}
         self._pages.send(request, f"setup/{step}.html", status=status, **about, **values)
 
     async def _meant(self, request: RegistryRequest) -> tuple[_Visit | None, Fields]:

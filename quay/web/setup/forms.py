@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from quay.config import Config
-from quay.setup import machine
+from quay.setup import proposals
 from quay.setup.kept import Plain
 
 Fields = Mapping[str, Sequence[str]]
@@ -82,38 +82,40 @@ def keeping(fields: Fields, before: Plain) -> Plain:
     return answers
 
 
-# --- what the fields show -------------------------------------------------------------------------------------------
+# --- what the screens show ------------------------------------------------------------------------------------------
+
+
+_LABELS: Final = {
+    "hostname": "Name of the registry",
+    "listen": "Where the server listens",
+    "plain": "Where plain HTTP hands out the authority's certificate",
+    "others": "Its other names",
+    "proxies": "Addresses or networks of the proxy",
+    "tls": "Who vouches for it",
+    "port": "Port of PostgreSQL",
+    "redis.port": "Port of Redis",
+    "redis.host": "Host of Redis",
+    "redis.db": "Number of the Redis database",
+    "blobs": "Directory of the blobs",
+}
+
+
+def spoken(problem: str) -> str:
+    """The sentence with the words of the screen for the answer that it begins with, if it begins with one."""
+    path, colon, rest = problem.partition(": ")
+    name = path.partition("[")[0]
+    return f"{_LABELS[name]}: {rest}" if colon and name in _LABELS else problem
 
 
 def shown_names(answers: Plain | None, config: Config, base: str) -> dict[str, str]:
     """What the fields about names show: what was answered, or else what this machine suggests."""
-    found = _proposed(config, base) if answers is None else answers
+    found = proposals.names(config, urlsplit(base).hostname or "") if answers is None else answers
     shown = {name: _spelled(found.get(name, "")) for name in ("hostname", "listen", "plain", "tls", "proxies")}
     return {**shown, "others": "\n".join(found.get("others", ()))}
 
 
 def _spelled(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _proposed(config: Config, base: str) -> Plain:
-    """The name by which the browser came, unless that is a loopback's; everything else that the machine is called."""
-    port = machine.usual_port()
-    called = urlsplit(base).hostname or ""
-    others = [*machine.names(), *machine.addresses()]
-    host = called if called and not machine.is_loopback(called) else others[0]
-    return {
-        "hostname": config.hostname or (host if port == 443 else f"{_bracketed(host)}:{port}"),
-        "others": list(dict.fromkeys(name for name in [called, *others] if name and name != host)),
-        "listen": [str(each) for each in config.listen if not each.is_loopback] or [f"0.0.0.0:{port}"],
-        "plain": list(map(str, config.plain_listen)) or [f"0.0.0.0:{80 if port == 443 else 8080}"],
-        "tls": "proxy" if config.external_tls_termination else "own",
-        "proxies": list(map(str, config.trusted_proxies)),
-    }
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def shown_keeping(answers: Plain | None) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""
+`quay setup`: what the setup console asks, answered by a file; and the address of the console, once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quay.cli.common import Failure, explained, pass_surroundings, settled
+from quay.config.surroundings import Surroundings
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--answers",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The file with the answers, in YAML or JSON.",
+)
+@click.option("--dry-run", is_flag=True, help="Only try the answers, and say what they come to.")
+@click.pass_context
+def setup(context: click.Context, answers: Path | None, dry_run: bool) -> None:
+    """Set the registry up: its administrator, its names and certificates, where it keeps things.
+
+    A first start prints the address where this is done in a browser. Without one, --answers takes what is asked there:
+
+    \b
+        administrator: {name: admin, email: admin@example.org, password: {file: /root/password}}
+        names: {hostname: registry.example.org, listen: [0.0.0.0:443], tls: own}
+        storage: {database: postgresql, host: db, name: quay, user: quay, password: {env: DB_PASSWORD}}
+
+    What is left out is as the console would suggest it, or stays as it is. `tls` is own, given (with `certificate` and
+    `key`), request, or proxy (with `proxies`).
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if answers is None:
+        click.echo(context.get_help())
+        return
+    surroundings: Surroundings = context.obj
+    found = settled(surroundings)
+    _set_up(found, surroundings, answers, dry_run)
+
+
+def _set_up(found: Any, surroundings: Surroundings, answers: Path, dry_run: bool) -> None:
+    from quay.lock import prepare
+    from quay.service.founding import set_up
+    from quay.setup import AnswersWrong, Refused
+
+    given = _read(answers)
+    with explained():
+        prepare(found.data)
+        try:
+            set_up(found, surroundings, given, click.echo, dry=dry_run)
+        except (AnswersWrong, Refused) as wrong:
+            raise Failure(str(wrong)) from None
+
+
+def _read(answers: Path) -> Mapping[str, Any]:
+    from quay.config.document import ConfigError, read_file, read_value
+
+    try:
+        value = read_value(read_file(answers))
+    except (ConfigError, ValueError) as error:
+        raise Failure(f"{answers}: {error}") from None
+    if not isinstance(value, dict) or not value:
+        raise Failure(f"{answers}: is not a mapping of administrator, names and storage.")
+    return value
+
+
+@setup.command(name="url")
+@pass_surroundings
+def show_url(surroundings: Surroundings) -> None:
+    """Print the address of the setup console, with a new token.
+
+    It is good for a day, or until there is an administrator; the address that was printed before is worthless.
+    """
+    from quay import service
+    from quay.service.founding import new_token, url_of
+
+    found = settled(surroundings)
+    if not found.setup_console:
+        raise Failure("FEATURE_SETUP_CONSOLE is false, so there is no setup console.")
+    with explained():
+        token = service.transact(found, new_token, found)
+    if token is None:
+        raise Failure(
+            f"This registry has an administrator, who finds the setup at {found.scheme}://"
+            f"{found.hostname or found.listen[0]}/setup/ after signing in."
+        )
+    click.echo(url_of(found, found.listen[0], token))
