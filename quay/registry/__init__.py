@@ -16,6 +16,7 @@ from quay.model.repository import Repository
 from quay.oci.errors import Denied, NameUnknown
 from quay.oci.reference import RepositoryName
 from quay.registry.access import Access
+from quay.registry.archives import Archives
 from quay.registry.blobs import Blobs
 from quay.registry.cache import Cache
 from quay.registry.caller import Caller
@@ -35,6 +36,7 @@ class Registry:
     blobs: Blobs
     uploads: Uploads
     manifests: Manifests
+    archives: Archives
 
     def known(self, name: RepositoryName) -> Repository | None:
         """What `find` would give, if that takes no waiting."""

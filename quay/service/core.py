@@ -23,6 +23,7 @@ from quay.interfaces import ICoordinator
 from quay.notifications import Notifications
 from quay.registry import Registry
 from quay.registry.access import Access
+from quay.registry.archives import Archives
 from quay.registry.audit import AuditTrail
 from quay.registry.blobs import Blobs, Stores
 from quay.registry.cache import Cache, Recent
@@ -107,7 +108,8 @@ class Core:
         manifests = Manifests(
             self.database, blobs, self.cache, recent, self.policy, self.bus, self.threads.cpu, self.tasks
         )
-        return Registry(self.database, self.cache, self.policy, access, blobs, uploads, manifests)
+        archives = Archives(blobs, manifests)
+        return Registry(self.database, self.cache, self.policy, access, blobs, uploads, manifests, archives)
 
     # A change is forgotten here first, so that this node is exact even when the others cannot be told.
 

@@ -85,6 +85,8 @@ def _operation(route: Route, definitions: Definitions) -> Json:
     if route.body is not None:
         schema = definitions.refer(route.body.shape)
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if route.takes is not None:
+        made["requestBody"] = {"required": True, "content": {route.takes: {}}}
     if route.internal:
         made["x-internal"] = True
     if route.fresh:
@@ -97,7 +99,9 @@ _REFUSED: Final = "#/components/responses/Refused"
 
 def _success(route: Route, definitions: Definitions) -> Json:
     made: Json = {"description": "It was done"}
-    if route.answer is not NoneType:
+    if route.gives is not None:
+        made["content"] = {route.gives: {}}
+    elif route.answer is not NoneType:
         made["content"] = {"application/json": {"schema": schema_of(route.answer, definitions)}}
     return made
 

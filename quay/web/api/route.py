@@ -28,7 +28,8 @@ class Route:
     """
     One operation. `path` is in Werkzeug's spelling, below `/api/v1`; `nickname` is Quay's name for it, by which
     clients call it. `internal`: not in the discovery document unless asked for. `fresh`: a session must be fresh.
-    `always`: also while the registry is read-only. `when` says for which configurations it exists.
+    `always`: also while the registry is read-only. `when` says for which configurations it exists. `takes` is the media
+    type of a body that the handler reads itself, as a stream, and `gives` that of an answer that it sends itself.
     """
 
     method: str
@@ -45,6 +46,8 @@ class Route:
     query: Query | None = attrs.field(eq=False)
     body: Body | None = attrs.field(eq=False)
     answer: Any = attrs.field(eq=False)
+    takes: str | None = None
+    gives: str | None = None
 
     @property
     def parameters(self) -> Iterator[str]:
@@ -107,6 +110,8 @@ class Routes:
         internal: bool = False,
         always: bool = False,
         when: Callable[[Config], bool] = lambda config: True,
+        takes: str | None = None,
+        gives: str | None = None,
     ) -> Callable[[Handler], Handler]:
         """
         Declare the decorated coroutine function as a route. It is called with the `Call`, with those parameters of the
@@ -131,6 +136,8 @@ class Routes:
                 query=Query(hints["query"]) if "query" in hints else None,
                 body=Body(hints["body"]) if "body" in hints else None,
                 answer=hints["return"],
+                takes=takes,
+                gives=gives,
             )
             self._routes.append(made)
             return handler

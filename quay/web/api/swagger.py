@@ -84,6 +84,10 @@ def _operation(route: Route, definitions: Definitions) -> Json:
     }
     if route.need.scope is not None:
         made["security"] = [{"oauth2_implicit": [route.need.scope]}]
+    if route.takes is not None:
+        made["consumes"] = [route.takes]
+    if route.gives is not None:
+        made["produces"] = [route.gives]
     if route.internal:
         made["x-internal"] = True
     if route.fresh:
@@ -101,13 +105,17 @@ def _body(route: Route, definitions: Definitions) -> Iterable[Json]:
     if route.body is not None:
         schema = translated(definitions.refer(route.body.shape))
         yield {"name": "body", "in": "body", "required": True, "schema": schema}
+    if route.takes is not None:
+        yield {"name": "body", "in": "body", "required": True, "schema": {"type": "string", "format": "binary"}}
 
 
 def _responses(route: Route, definitions: Definitions) -> Json:
     refused = {"$ref": "#/definitions/ApiError"}
     responses: Json = {status: {"description": text, "schema": refused} for status, text in _ERRORS.items()}
     success: Json = {"description": _SUCCESSES.get(route.status, "Successful invocation")}
-    if route.answer is not NoneType:
+    if route.gives is not None:
+        success["schema"] = {"type": "string", "format": "binary"}
+    elif route.answer is not NoneType:
         success["schema"] = translated(schema_of(route.answer, definitions))
     return {str(route.status): success} | responses
 
