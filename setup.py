@@ -69,7 +69,7 @@ setup(
     package_dir={"": "."},  # so that an editable install is a plain path, in which twistd finds its plugin
     packages=[*find_packages(include=["quay", "quay.*", "appliance", "appliance.*"]), "twisted.plugins"],
     package_data={
-        "quay": ["py.typed"],
+        "quay": ["py.typed", "docs/*.md"],
         "quay.database": ["migrations/*.py", "migrations/versions/*.py"],
         "quay.web.pages": ["templates/*.html", "templates/*/*.html", "static/*"],
         "twisted": ["plugins/quay_plugin.py"],

@@ -633,3 +633,26 @@ work = sa.Table(
     ),
     comment="the durable queue: a claimed item becomes available again when its claim runs out",
 )
+
+job = sa.Table(
+    "job",
+    metadata,
+    _id(),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("requester", sa.String(255), nullable=False, comment="by name: who asked for it may be gone"),
+    sa.Column("state", sa.String(16), nullable=False),
+    _flag("stop", False),
+    sa.Column("done", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("total", sa.BigInteger, comment="what done will be at the end; nothing where nobody knows"),
+    _text("log"),
+    sa.Column("cursor", Json, nullable=False, comment="from where it can go on; empty for the beginning"),
+    _ms("created_ms"),
+    _ms("started_ms", null=True),
+    _ms("begun_ms", null=True),
+    sa.Column("begun_at", sa.BigInteger, nullable=False, server_default="0"),
+    _ms("finished_ms", null=True),
+    sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'cancelled')", name="state"),
+    sa.Index(None, "state", "id"),
+    comment="long work that somebody asked for; begun is when, and at which done, it was last taken up",
+)

@@ -30,7 +30,10 @@ PATIENCE_S: Final = 3.0
 
 
 class Check:
-    """Looks, says a sentence for every problem, and mends it if `repair`. `found` and `mended` count."""
+    """
+    Looks, says a sentence for every problem, and mends it if `repair`. `found` and `mended` count these, `looked` the
+    rows of blobs, and then the blobs in the storage.
+    """
 
     def __init__(
         self, database: Database, stores: Stores, clock: IReactorTime, say: Callable[[str], object], *, repair: bool
@@ -40,7 +43,7 @@ class Check:
         self._clock = clock
         self._say = say
         self._repair = repair
-        self.found = self.mended = 0
+        self.found = self.mended = self.looked = 0
 
     async def run(self) -> int:
         """Look at everything; returns how many problems remain."""
@@ -67,6 +70,7 @@ class Check:
         while page := await self._database.read(inspection.placements, store.location, after):
             for placed in page:
                 await self._check_placement(store, placed)
+                self.looked += 1
             after = page[-1].id
 
     async def _check_placement(self, store: IBlobStore, placed: Placed) -> None:
@@ -99,6 +103,7 @@ class Check:
         await self._check_batch(store, batch)
 
     async def _check_batch(self, store: IBlobStore, batch: list[Digest]) -> None:
+        self.looked += len(batch)
         suspects = await self._database.read(inspection.strays, store.location, batch)
         if not suspects:
             return

@@ -114,9 +114,12 @@ class GarbageCollector:
         self._progress = progress
         self._far: dict[tuple[str, int], float] = {}  # since when these claims have been seen
 
-    async def run(self, time: Time, *, thorough: bool = False) -> Collected:
-        """Collect what is due until `time` is spent; `thorough`: look at everything, not only at what became due."""
-        done = Collected()
+    async def run(self, time: Time, *, thorough: bool = False, done: Collected | None = None) -> Collected:
+        """
+        Collect what is due until `time` is spent; `thorough`: look at everything, not only at what became due. It is
+        counted in `done` as it happens.
+        """
+        done = Collected() if done is None else done
         positions = await self._positions(thorough)
         run = _Run(self._database, time, positions)
         await self._finish_what_others_began(run, done)

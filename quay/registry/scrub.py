@@ -8,8 +8,8 @@ push of it heals it. Under the protocol of `quay.model.condemned`, a blob that i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -50,20 +50,34 @@ class Scrub:
         self._say = say
         self._rate = rate
         self.looked = self.bytes = self.rotten = 0
+        self._settled = 0
+        self._after: dict[str, int] = {}  # in each location, the last row that was looked at
+
+    @property
+    def cursor(self) -> dict[str, Any]:
+        """How far it is, as JSON: what `resume` takes. A blob that is being read is not counted yet."""
+        return {"after": dict(self._after), "looked": self.looked, "bytes": self._settled, "rotten": self.rotten}
+
+    def resume(self, cursor: Mapping[str, Any]) -> None:
+        """Go on where another one was; an empty cursor is the beginning."""
+        self._after = dict(cursor.get("after", {}))
+        self.looked, self.rotten = cursor.get("looked", 0), cursor.get("rotten", 0)
+        self.bytes = self._settled = cursor.get("bytes", 0)
 
     async def run(self) -> int:
         """Go through all blobs of all locations; returns how many had rotted."""
         for store in self._stores.by_location.values():
-            after = 0
-            while page := await self._database.read(inspection.placements, store.location, after):
+            while page := await self._database.read(
+                inspection.placements, store.location, self._after.get(store.location, 0)
+            ):
                 for placed in page:
                     await self._look(store, placed.digest)
-                after = page[-1].id
+                    self.looked += 1
+                    self._after[store.location], self._settled = placed.id, self.bytes
                 self._say(f"{self.looked} blobs of {self.bytes} bytes were read again, {self.rotten} had rotted.")
         return self.rotten
 
     async def _look(self, store: IBlobStore, digest: Digest) -> None:
-        self.looked += 1
         if await self._is_good(store, digest):
             return
 

@@ -27,6 +27,7 @@ from quay.registry.sealing import AuditSealer
 from quay.service.core import core_of
 from quay.service.founding import Restarts, invitation
 from quay.service.front import front_of, plain_front_of
+from quay.service.jobs import Jobs
 from quay.service.logbook import seal_key
 from quay.service.metrics import CoreMetrics, Metrics, ServerMetrics
 from quay.service.outside import AuthoritiesUnusable
@@ -52,6 +53,9 @@ REMOVE_NAMESPACES_S: Final = 10
 REAP_SESSIONS_S: Final = 3600
 NOTIFY_S: Final = 5
 FORGET_S: Final = 86400
+JOBS_S: Final = 5
+JOB_S: Final = 365 * 86400
+"""A job may take its time: it is told when the server stops."""
 RENEW_S: Final = 3600
 GRACE_S: Final = 20
 """How long answers under way may take once the server is told to stop."""
@@ -128,7 +132,7 @@ class Appliance(Service):
             worker.startService()
         self._watchdog.startService()
         _spare_the_collector()
-        front = front_of(self._reactor, self.core, self._metrics, self._restarts)
+        front = front_of(self._reactor, self.core, self._metrics, self._restarts, self._workers)
         self._site.resource, self._site.express = front, front.express
         self._plain_site.resource = plain_front_of(self.core)
         for line in await self._greeting():
@@ -255,6 +259,7 @@ class Appliance(Service):
             Worker("search-index", index_words, clock, period=INDEX_WORDS_S, coordinator=core.coordinator),
             Worker("log-upkeep", forget_logs, clock, period=FORGET_LOGS_S, coordinator=core.coordinator),
             notifier,
+            Worker("jobs", Jobs(clock, core).run, clock, period=JOBS_S, budget=JOB_S, coordinator=core.coordinator),
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]
 

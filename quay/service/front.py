@@ -4,6 +4,7 @@ What the ports of a server answer: the web, made of the parts of a core.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.web.resource import IResource
@@ -24,6 +25,7 @@ from quay.web.explorer import Explorer
 from quay.web.exported_logs import ExportedLogs
 from quay.web.guard import Guard
 from quay.web.health import Checkup, Health
+from quay.web.live import Live
 from quay.web.metrics import MetricsPage
 from quay.web.oauth import OAuth
 from quay.web.pages import Pages
@@ -37,10 +39,13 @@ from quay.web.v2 import DistributionAPI
 from quay.web.v2.call import Means
 from quay.web.v2.express import Express
 from quay.web.wellknown import WellKnown
+from quay.worker import Worker
 
 
-def front_of(reactor: Any, core: Core, metrics: Metrics, restarts: Restarts | None = None) -> Front:
-    """Everything that a port of the core's serves."""
+def front_of(
+    reactor: Any, core: Core, metrics: Metrics, restarts: Restarts | None = None, workers: Sequence[Worker] = ()
+) -> Front:
+    """Everything that a port of the core's serves; `workers` are those that run beside it."""
     config = core.config
     restarts = restarts or Restarts()
     service = str(config.hostname) if config.hostname is not None else config.service_key_service
@@ -49,7 +54,7 @@ def front_of(reactor: Any, core: Core, metrics: Metrics, restarts: Restarts | No
     lifetime_s = min(LIFETIME_S, int(config.jwt_maximum_age))
     express = Express(core.registry, guard, reactor.seconds)
     metrics.show(ExpressMetrics(express))
-    means = _rest_means(reactor, core, addresses)
+    means = _rest_means(reactor, core, addresses, workers)
     identifier = Identifier(core.portal, means.sessions, addresses)
     rest = RestAPI(means, identifier, TRANSLATIONS)
     pages = Pages(config.registry_title)
@@ -66,7 +71,8 @@ def front_of(reactor: Any, core: Core, metrics: Metrics, restarts: Restarts | No
             b"ca": _authority_page(core, pages, addresses),
             b"csrf_token": CsrfToken(identifier, means.sessions),
             b"exportedlogs": ExportedLogs(core.database, reactor),
-            b"health": Health(Checkup(reactor, core.database, core.stores)),
+            b"health": Health(means.checkup),
+            b"live": Live(reactor, rest, identifier),
             b"metrics": MetricsPage(metrics.registry, addresses, config.metrics_networks),
             b"oauth": OAuth(means, identifier, pages),
             b"static": StaticFiles("quay.web.pages", "static"),
@@ -101,7 +107,7 @@ def plain_front_of(core: Core) -> PlainFront:
     return PlainFront(_authority_page(core, pages, addresses), StaticFiles("quay.web.pages", "static"), addresses)
 
 
-def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
+def _rest_means(reactor: Any, core: Core, addresses: Addresses, workers: Sequence[Worker]) -> RestMeans:
     config = core.config
     sessions = Sessions(
         core.database, core.portal, core.seals, core.tasks, reactor, lifetime_s=int(config.session_lifetime)
@@ -124,4 +130,6 @@ def _rest_means(reactor: Any, core: Core, addresses: Addresses) -> RestMeans:
         notifications=core.notifications,
         egress=core.egress,
         cpu=core.threads.cpu,
+        checkup=Checkup(reactor, core.database, core.stores),
+        workers=workers,
     )

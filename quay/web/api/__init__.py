@@ -27,11 +27,14 @@ from quay.oci.reference import RepositoryName
 from quay.web.api import (
     application,
     apptoken,
+    archive,
     bell,
     capabilities,
     discovery,
     error,
     errors,
+    installation,
+    job,
     logs,
     manifest,
     message,
@@ -65,10 +68,13 @@ from quay.web.respond import run_handler, send_empty, send_json, translated
 NOUNS: Final[tuple[Routes, ...]] = (
     application.routes,
     apptoken.routes,
+    archive.routes,
     bell.routes,
     capabilities.routes,
     discovery.routes,
     error.routes,
+    installation.routes,
+    job.routes,
     logs.routes,
     manifest.routes,
     message.routes,
@@ -223,7 +229,10 @@ class RestAPI(Resource):
             return {} if body is None else body
 
         try:
-            return await self._perform(self.route(nickname), request, identity, path, query or {}, given)
+            route = self.route(nickname)
+            if route.takes is not None or route.gives is not None:
+                raise BadRequest(f"{nickname} moves a stream of bytes: it is for scripts, not for forms.")
+            return await self._perform(route, request, identity, path, query or {}, given)
         except Exception as problem:
             error = translated(problem, self._translations)
             if error is None:

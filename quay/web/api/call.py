@@ -4,7 +4,7 @@ One call of the API, as handlers get it: who calls, what the path named, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
@@ -31,9 +31,11 @@ from quay.registry.caller import Caller
 from quay.tasks import Tasks
 from quay.web.api.identity import Identity
 from quay.web.api.needs import Found
+from quay.web.health import Checkup
 from quay.web.request import RegistryRequest
 from quay.web.respond import Addresses
 from quay.web.signin import SignIn
+from quay.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +61,14 @@ class Means:
     notifications: Notifications
     egress: Egress
     cpu: IPool
+    checkup: Checkup
+    workers: Sequence[Worker] = ()
+
+    def work_now(self, name: str) -> None:
+        """Let the worker of this name, if this node has one, begin at once."""
+        for worker in self.workers:
+            if worker.name == name:
+                worker.run_now()
 
 
 @attrs.frozen

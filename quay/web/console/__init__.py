@@ -26,7 +26,19 @@ from quay.web.api.call import Means
 from quay.web.api.errors import BadRequest, FreshLoginRequired, InvalidToken
 from quay.web.api.identity import CsrfRefused, Identifier, Identity
 from quay.web.api.route import Route
-from quay.web.console import home, manifest, organization, repository, robots, shortcuts, user
+from quay.web.console import (
+    docs,
+    home,
+    jobs,
+    manifest,
+    organization,
+    repository,
+    robots,
+    search,
+    shortcuts,
+    superuser,
+    user,
+)
 from quay.web.console.action import FIELD, Action, Fields
 from quay.web.console.page import Elsewhere, NoPage, Page, PageTable, SignInFirst, View
 from quay.web.console.shown import SHOWN
@@ -42,6 +54,10 @@ TABLES: Final[tuple[PageTable, ...]] = (
     user.pages,
     manifest.pages,
     repository.pages,
+    search.pages,
+    superuser.pages,
+    jobs.pages,
+    docs.pages,
     shortcuts.pages,
 )
 """The pages of every part. What is not here is not served."""
@@ -135,6 +151,9 @@ class Console(Resource):
         except NoPage:
             request.write(self._nothing(request))
             request.finish()
+            return
+        except FreshLoginRequired:
+            self._send(request, identity, "console/fresh_page.html")
             return
         except RegistryError as refused:
             self._refuse(request, refused, identity)

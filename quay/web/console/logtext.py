@@ -96,6 +96,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "service_key_delete": "Deleted the service key {kid}[ of {service}]",
     "service_key_extend": "Changed when the service key {kid} expires",
     "service_key_rotate": "Replaced the service key {kid}[ of {service}]",
+    "job_create": "Asked for the job {job_kind}",
+    "job_cancel": "Cancelled the job {job_kind}",
     "create_global_message": "Published a message[ ({severity})]",
     "delete_global_message": "Withdrew a message",
 }

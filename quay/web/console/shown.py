@@ -43,6 +43,14 @@ def _login(base: str, name: str, secret: str) -> Context:
     return {"login": name, "secret": secret, "snippets": credentials.snippets(base, name, secret)}
 
 
+def _user(answer: Any, base: str) -> Context:
+    return {"made": answer}
+
+
+def _service_key(answer: Any, base: str) -> Context:
+    return {"key": answer}
+
+
 def _application(answer: Any, base: str) -> Context:
     return {"application": answer}
 
@@ -73,6 +81,8 @@ SHOWN: Final[Mapping[str, Shown]] = {
     "createOrganizationApplication": _APPLICATION,
     "resetOrganizationApplicationClientSecret": _APPLICATION,
     "createOrganizationApplicationToken": Shown("console/secret.html", _application_token),
+    "createInstallUser": Shown("console/secret_user.html", _user),
+    "createServiceKey": Shown("console/secret_key.html", _service_key),
     "beginSecondFactor": Shown("console/secret_factor.html", _begun),
     "confirmSecondFactor": _RECOVERY_CODES,
     "renewRecoveryCodes": _RECOVERY_CODES,

@@ -25,10 +25,11 @@ async def _messages(view: View) -> list[Context]:
         found = await view.ask("getGlobalMessages")
     except RegistryError:  # this registry tells nobody anything before he has signed in
         return []
-    return [{"severity": one["severity"], "content": _content(one)} for one in found["messages"]]
+    return [{"severity": one["severity"], "content": rendered(one)} for one in found["messages"]]
 
 
-def _content(message: Context) -> Any:
+def rendered(message: Context) -> Any:
+    """The content of a message as a page shows it: Markdown as HTML, all else as text."""
     return _rendered(message["content"]) if message["media_type"] == "text/markdown" else message["content"]
 
 

@@ -51,15 +51,22 @@ class Tabs:
 
     async def show(self, view: View, home: str, subject: Context) -> Context:
         """The tab that the query asks for, of the page at `home`. Raises `NoPage`, `SignInFirst`, `Forbidden`."""
-        offered = [tab for tab in self._tabs if tab.offered(subject)]
-        tab = self._chosen(view, offered)
+        tab = self._chosen(view, self._offered(subject))
         return {
             "tab": tab.title,
-            "tabs": [(_address(home, each, offered), each.title) for each in offered if each.listed],
+            "tabs": self.navigation(home, subject),
             "part": f"{self._template}_{tab.key}.html",
             "home": home,
             **await tab.gather(view, subject),
         }
+
+    def navigation(self, home: str, subject: Context) -> list[tuple[str, str]]:
+        """The address and title of each tab of the page at `home` that is offered and listed."""
+        offered = self._offered(subject)
+        return [(_address(home, each, offered), each.title) for each in offered if each.listed]
+
+    def _offered(self, subject: Context) -> list[Tab]:
+        return [tab for tab in self._tabs if tab.offered(subject)]
 
     def _chosen(self, view: View, offered: Sequence[Tab]) -> Tab:
         key = view.query.get("tab") or offered[0].key

@@ -72,8 +72,9 @@ any: getErrorDescription getApplicationInformation discovery discoveryOpenapi ge
     getGlobalMessages createRepo listRepos conductRepoSearch conductSearch getMatchingEntities linkExternalUser
     signinUser logout createNewUser initializeUser scRegistryStatus getUserInformation getLoggedInUser
     getOrganization
-read: getRepo listRepoTags getRepoManifest listManifestLabels getManifestLabel listManifestReferrers
+read: getRepo listRepoTags getRepoManifest listManifestLabels getManifestLabel listManifestReferrers getArchive
 write: updateRepo changeTag deleteFullTag restoreTag removeTagFromTimemachine addManifestLabel deleteManifestLabel
+    uploadArchive
 admin: changeRepoVisibility changeRepoTrust changeRepoState renameRepo deleteRepository listRepoLogs
     getAggregateRepoLogs exportRepoLogs createRepoNotification listRepoNotifications getRepoNotification
     deleteRepoNotification resetRepositoryNotificationFailures testRepoNotification listRepoNotificationDeliveries
@@ -101,7 +102,7 @@ team: getOrganizationTeamMembers
 super: listAllAppTokens listAllLogs listAllAggregateLogs createGlobalMessage deleteGlobalMessage listServiceKeys
     createServiceKey getServiceKey updateServiceKey deleteServiceKey approveServiceKey listAllUsers
     createInstallUser getInstallUser changeInstallUser deleteInstallUser listAllOrganizations changeOrganization
-    deleteOrganization takeOwnership
+    deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getStorageUse
 """
 LEVEL = {
     nickname: level

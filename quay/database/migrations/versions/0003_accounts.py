@@ -46,6 +46,32 @@ def upgrade() -> None:
     op.create_index("ix_log_export_expires_ms", "log_export", ["expires_ms"])
 
     op.create_table(
+        "job",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("uuid", sa.String(36), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("requester", sa.String(255), nullable=False, comment="by name: who asked for it may be gone"),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("stop", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("done", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column(
+            "total", sa.BigInteger(), nullable=True, comment="what done will be at the end; nothing where nobody knows"
+        ),
+        sa.Column("log", sa.Text(), server_default="", nullable=False),
+        sa.Column("cursor", sa.JSON(), nullable=False, comment="from where it can go on; empty for the beginning"),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("started_ms", sa.BigInteger(), nullable=True),
+        sa.Column("begun_ms", sa.BigInteger(), nullable=True),
+        sa.Column("begun_at", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("finished_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'cancelled')", name=op.f("ck_job_state")),
+        sa.PrimaryKeyConstraint("id", name="pk_job"),
+        sa.UniqueConstraint("uuid", name="uq_job_uuid"),
+        comment="long work that somebody asked for; begun is when, and at which done, it was last taken up",
+    )
+    op.create_index("ix_job_state_id", "job", ["state", "id"])
+
+    op.create_table(
         "message",
         sa.Column("id", Id, nullable=False),
         sa.Column("uuid", sa.String(36), nullable=False),

@@ -1,5 +1,6 @@
-// What scripts add to the console: copying, asking before something is deleted, and the slash that finds.
+// What scripts add to the console: copying, asking before something is deleted, the slash that finds, the tab in sight.
 
+import "./live.js";
 import "./suggest.js";
 
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -24,3 +25,5 @@ document.addEventListener("keydown", (event) => {
     document.querySelector("[data-key='/']")?.focus();
   }
 });
+
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

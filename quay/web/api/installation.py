@@ -1,0 +1,144 @@
+"""How this installation does, for superusers: whether its parts work, and what it holds."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Annotated, Any, Final, TypedDict
+
+from quay.model import garbage, holdings
+from quay.web.api import needs
+from quay.web.api.call import Call
+from quay.web.api.route import Routes
+from quay.web.api.shapes import Schema
+from quay.web.api.views import optional_date
+from quay.worker import Worker
+
+routes = Routes("installation", "How this installation does, for superusers.")
+
+_POWER: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed}
+
+
+class WorkerView(TypedDict):
+    """Work that is done again and again on this node; an empty `last_error` if the last run succeeded."""
+
+    name: str
+    busy: bool
+    last_start: str | None
+    last_success: str | None
+    last_failure: str | None
+    last_error: str
+
+
+class HealthView(TypedDict):
+    """Which services work, as `/health` says it, and the work in the background of the node that answers."""
+
+    services: dict[str, bool]
+    workers: list[WorkerView]
+
+
+class LocationView(TypedDict):
+    """What one storage location holds, in bytes."""
+
+    location: str
+    blobs: int
+    bytes: int
+
+
+class DiskView(TypedDict):
+    """The file system of the data directory, in bytes."""
+
+    path: str
+    total: int
+    free: int
+
+
+class GarbageView(TypedDict):
+    """What a garbage collection would remove now; `bytes` are those of the blobs."""
+
+    tags: int
+    manifests: int
+    links: int
+    blobs: int
+    bytes: int
+
+
+class StorageView(TypedDict):
+    """What the installation holds. `garbage` only if it was asked for."""
+
+    locations: list[LocationView]
+    disk: DiskView | None
+    repositories: int
+    manifests: int
+    tags: int
+    users: int
+    organizations: int
+    garbage: GarbageView | None
+
+
+class StorageQuery(TypedDict):
+    garbage: Annotated[
+        bool,
+        Schema(
+            default=False,
+            description="Whether to find out what a garbage collection would free. It looks at some thousand rows "
+            "of each kind, and nobody else writes meanwhile.",
+        ),
+    ]
+
+
+@routes.get("/superuser/health", "getInstallationHealth", needs.superuser, **_POWER)
+async def health(call: Call) -> HealthView:
+    """Returns whether the parts of this installation work, really tried."""
+    services = await call.means.checkup.services()
+    return {"services": dict(services), "workers": [_worker(worker) for worker in call.means.workers]}
+
+
+@routes.get("/superuser/storage", "getStorageUse", needs.superuser, **_POWER)
+async def storage(call: Call, query: StorageQuery) -> StorageView:
+    """Returns what this installation holds, and on request what a garbage collection would free."""
+    found = await call.read(holdings.holdings)
+    policy = call.means.registry.policy
+    would_go = await call.write(garbage.rehearse, policy.grace_s) if query["garbage"] else None
+    return {
+        "locations": [{"location": one.location, "blobs": one.blobs, "bytes": one.bytes} for one in found.locations],
+        "disk": await call.means.cpu.run(_disk, str(call.means.config.data)),
+        "repositories": found.repositories,
+        "manifests": found.manifests,
+        "tags": found.tags,
+        "users": found.users,
+        "organizations": found.organizations,
+        "garbage": None if would_go is None else _garbage(would_go),
+    }
+
+
+def _garbage(found: dict[str, int]) -> GarbageView:
+    return {
+        "tags": found["tags"],
+        "manifests": found["manifests"],
+        "links": found["links"],
+        "blobs": found["blobs"],
+        "bytes": found["bytes"],
+    }
+
+
+def _disk(path: str) -> DiskView | None:
+    try:
+        found = shutil.disk_usage(path)
+    except OSError:  # it may be gone, and /health tells of that
+        return None
+    return {"path": path, "total": found.total, "free": found.free}
+
+
+def _worker(worker: Worker) -> WorkerView:
+    return {
+        "name": str(worker.name),
+        "busy": worker.busy,
+        "last_start": _date(worker.last_start),
+        "last_success": _date(worker.last_success),
+        "last_failure": _date(worker.last_failure),
+        "last_error": worker.last_error,
+    }
+
+
+def _date(seconds: float | None) -> str | None:
+    return optional_date(None if seconds is None else int(seconds * 1000))
