@@ -27,7 +27,7 @@ CHILDREN: Final = 500
 @pages.page("/repository/<repository:repository>/manifest/<digest>", "console/manifest.html")
 async def show(view: View, repository: RepositoryName, digest: str) -> Context:
     """A manifest, as far as the one who looks may see its repository."""
-    path = {"repository": repository, "manifestref": digest}
+    path: Context = {"repository": repository, "manifestref": digest}
     found = await view.ask("getRepo", query={"includeTags": "false"}, repository=repository)
     manifest = await view.ask("getRepoManifest", **path)
     labels = (await view.ask("listManifestLabels", **path))["labels"]

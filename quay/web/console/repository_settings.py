@@ -60,7 +60,7 @@ async def _namespaces(view: View, repository: Context) -> list[tuple[str, str]]:
 
 async def deliveries(view: View, repository: Context) -> Context:
     """Each attempt to tell somebody, the latest first."""
-    path = {"repository": RepositoryName.parse(repository["full"]), "uuid": view.query.get("uuid", "")}
+    path: Context = {"repository": RepositoryName.parse(repository["full"]), "uuid": view.query.get("uuid", "")}
     notification = await view.ask("getRepoNotification", **path)
     found = await view.ask("listRepoNotificationDeliveries", query=paged(view), **path)
     return {

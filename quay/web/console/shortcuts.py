@@ -7,6 +7,7 @@ Source: Quay's web routes.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from quay.oci.errors import NameInvalid, RegistryError
@@ -40,7 +41,7 @@ async def owner(view: View, namespace: str) -> Context:
     raise NoPage
 
 
-async def _is_there(view: View, nickname: str, **path: object) -> bool:
+async def _is_there(view: View, nickname: str, **path: Any) -> bool:
     if b"text/html" not in (view.request.getHeader(b"Accept") or b""):
         return False  # a client that guesses addresses is told in its own language that there is nothing
     try:
