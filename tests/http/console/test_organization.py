@@ -76,7 +76,8 @@ def test_for_an_administrator(owner):
     everything = {"teams", "members", "robots", "defaults", "applications", "logs", "settings"}
     assert tabs(page) == everything
     for key in everything | {"collaborators"}:
-        assert owner.open(f"/organization/buynlarge?tab={key}").status == 200
+        page = owner.open(f"/organization/buynlarge?tab={key}")
+        assert (page.status, page.flaws()) == (200, set())
 
 
 def test_for_a_member(application):
@@ -170,6 +171,7 @@ def test_teams(application, owner, orgname):
     assert page.form("changeTeamPermissions", path__repository=f"{orgname}/ship", field__role="write")
     page = owner.send(page.form("deleteTeamPermissions", path__repository=f"{orgname}/ship"))
     assert "no role on any repository" in page.text
+    assert page.flaws() == set()
     page = owner.send(page.form("deleteOrganizationTeamMember", path__membername="freshuser"))
     assert "Nobody is in it" in page.text
     page = owner.send(page.form("deleteOrganizationTeam"), _typed="crew")
@@ -359,6 +361,7 @@ def test_application_tokens(application, owner, orgname):
     page = owner.open(home)
     assert token not in page.html
     assert "repo:read" in page.text
+    assert page.flaws() == set()
     owner.send(page.form("deleteOrganizationApplicationToken"))
     assert Client(application, token).get("/user/").status == 401
 

@@ -42,7 +42,8 @@ def test_for_oneself(visitor, username):
     everything = {"robots", "tokens", "authorizations", "sessions", "security", "logs", "notifications", "settings"}
     assert tabs(page) == everything
     for key in everything:
-        assert visitor.open(f"/user/{username}?tab={key}").status == 200
+        tab = visitor.open(f"/user/{username}?tab={key}")
+        assert (tab.status, tab.flaws()) == (200, set())
     assert f"docker push registry.test:5000/{username}/IMAGE:latest" in page.text
 
 

@@ -100,6 +100,19 @@ class Page(HTMLParser):
         assert matching, f"no form {nickname} with {wanted} among {[each.action for each in self.forms]}"
         return matching[0]
 
+    def flaws(self):
+        """What keeps a page from being read by all: ids that are there twice, labels of nothing, fields without one."""
+        ids = [known["id"] for _, known in self.elements if "id" in known]
+        labels = {known["for"] for tag, known in self.elements if tag == "label" and "for" in known}
+        found = {f"twice: {each}" for each in ids if ids.count(each) > 1}
+        found |= {f"no field: {each}" for each in labels - set(ids)}
+        for tag, known in self.elements:
+            hidden = known.get("type") in ("hidden", "checkbox", "radio") or "hidden" in known
+            if tag in ("input", "select", "textarea") and not hidden:
+                named = "aria-label" in known or known.get("id") in labels
+                found |= set() if named else {f"no label: {known.get('name')}"}
+        return found
+
     def has(self, nickname):
         """Whether there is a form of this action."""
         return any(each.action in (f"/do/{nickname}", f"/do-each/{nickname}") for each in self.forms)
