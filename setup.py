@@ -30,6 +30,7 @@ REQUIRES = [
     "jsonschema>=4.23,<5",  # what the REST API takes
     "click>=8.1,<9",  # the command line
     "prometheus-client>=0.21,<1",  # the text format of /metrics
+    "backports.zstd>=1.1,<2; python_version < '3.14'",  # archives in zstd; 3.14 has it built in
     "ldap3>=2.9.1,<3",  # LDAP, in its own threads
 ]
 EXTRAS = {

@@ -215,11 +215,9 @@ def _extension(kind: bytes, data: bytes) -> dict[str, str]:
     said = dict(_records(data))
     if any(key.startswith("GNU.sparse") for key in said):
         raise ArchiveInvalid("The archive has a sparse file; archives of images have plain ones.")
-    if kind == b"g":  # for all that follow: dates and the like, but nothing by which members would be found
-        said = dict.fromkeys(key for key in said if key in ("path", "linkpath", "size"))
-        if said:
-            raise ArchiveInvalid(f"The archive gives all its members one {', '.join(said)}.")
-    return {key: value for key, value in said.items() if key in ("path", "linkpath", "size")}
+    if kind == b"g" and said:  # for all that follow: dates and the like, but nothing by which members would be found
+        raise ArchiveInvalid(f"The archive gives all its members one {', '.join(said)}.")
+    return said
 
 
 def _records(data: bytes) -> Iterator[tuple[str, str]]:

@@ -108,7 +108,7 @@ class Core:
         manifests = Manifests(
             self.database, blobs, self.cache, recent, self.policy, self.bus, self.threads.cpu, self.tasks
         )
-        archives = Archives(blobs, manifests)
+        archives = Archives(blobs, manifests, uploads, self.policy, self.threads.cpu, self.tasks)
         return Registry(self.database, self.cache, self.policy, access, blobs, uploads, manifests, archives)
 
     # A change is forgotten here first, so that this node is exact even when the others cannot be told.

@@ -6,13 +6,22 @@ from __future__ import annotations
 
 import attrs
 
-from quay.interfaces import IBlobSource
-from quay.oci.reference import Digest
+from quay.interfaces import IBlobSource, IPool
+from quay.model.repository import Repository
+from quay.oci.reference import Digest, Tag
+from quay.registry.archives.incoming import Intake
 from quay.registry.archives.outgoing import ArchiveSource, Packing, Wanted
+from quay.registry.archives.packed import unpacked
+from quay.registry.archives.publishing import Publishing, Taken
+from quay.registry.archives.stream import Inlet
 from quay.registry.blobs import Blobs
+from quay.registry.caller import Caller
 from quay.registry.manifests import Manifests
+from quay.registry.policy import Policy
+from quay.registry.uploads import Body, Uploads
+from quay.tasks import Tasks
 
-__all__ = ["Archives", "Wanted"]
+__all__ = ["Archives", "Taken", "Wanted"]
 
 
 @attrs.frozen
@@ -21,6 +30,10 @@ class Archives:
 
     _blobs: Blobs
     _manifests: Manifests
+    _uploads: Uploads
+    _policy: Policy
+    _cpu: IPool
+    _tasks: Tasks
 
     async def pack(self, wanted: Wanted) -> IBlobSource:
         """
@@ -34,3 +47,17 @@ class Archives:
             return (await self._blobs.open(wanted.repository, digest))[1]
 
         return ArchiveSource(parts, open_blob)
+
+    async def take(self, caller: Caller, repository: Repository, body: Body, tag: Tag | None = None) -> Taken:
+        """
+        Push the images of the archive in `body`, under the tags that it names, or its one image as `tag`. A tag is made
+        when all of the archive has come and holds together: until then, and after a failure, the repository has the
+        tags that it had. Raises `ArchiveInvalid`, `BlobTooLarge`, and what `Manifests.put` raises.
+        """
+        inlet = Inlet(body)
+        try:
+            intake = Intake(self._uploads, self._policy, self._cpu, self._tasks, repository)
+            contents = await intake.read(unpacked(inlet.pieces(), self._cpu))
+        finally:
+            inlet.close()
+        return await Publishing(self._blobs, self._manifests, caller, repository, contents).publish(tag)

@@ -13,6 +13,7 @@ from quay.oci.reference import Digest, Tag, parse_reference
 from quay.registry.archives import Wanted
 from quay.web.api import needs
 from quay.web.api.call import Call
+from quay.web.api.errors import UnsupportedMedia
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
 from quay.web.send import send_source
@@ -68,3 +69,34 @@ def _image(call: Call) -> str:
 def _file_name(repository: Repository, reference: Digest | Tag) -> str:
     name = repository.name.path.replace("/", "-")
     return f"{name}-{reference.hex[:12] if isinstance(reference, Digest) else reference}.tar"
+
+
+class UploadQuery(TypedDict):
+    tag: Annotated[
+        str, Schema(default="", maxLength=128, description="What the one image in the archive is to be called here")
+    ]
+
+
+class TakenView(TypedDict):
+    """What came of an archive: `blobs` of `bytes` in all were taken from it."""
+
+    tags: list[str]
+    digests: list[str]
+    blobs: int
+    bytes: int
+
+
+@routes.post(
+    "/repository/<repository:repository>/archive",
+    "uploadArchive",
+    needs.repository(Role.WRITE, writable=True, images=True),
+    takes=TAR,
+)
+async def upload(call: Call, query: UploadQuery) -> TakenView:
+    """Push the images in a tar file, a docker archive or an OCI layout, which may be compressed by gzip or zstd."""
+    request = call.request
+    if (request.getHeader("Content-Type") or "").lower().startswith("multipart/"):
+        raise UnsupportedMedia("The body is a form; send the tar file itself, as curl --upload-file does.")
+    tag = Tag.parse(query["tag"]) if query["tag"] else None
+    taken = await call.means.registry.archives.take(call.caller, call.repository, request.body, tag)
+    return {"tags": list(taken.tags), "digests": list(taken.digests), "blobs": taken.blobs, "bytes": taken.bytes}
