@@ -10,8 +10,9 @@ import base64
 import hashlib
 import json
 import random
+import ssl
 from collections.abc import Iterable, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPMessage
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from urllib.parse import urlencode, urlsplit
 
 import attrs
@@ -87,19 +88,30 @@ class Upload:
 class Client:
     """
     Somebody who pushes and pulls. `tokens` are kept for as long as the client is; `upload` is the one that has begun
-    and has not been acknowledged as a blob.
+    and has not been acknowledged as a blob. With a `tls` context, whom that trusts is trusted.
     """
 
-    def __init__(self, host: str, name: str, password: str = "password123", timeout: float = 30) -> None:
+    def __init__(
+        self,
+        host: str,
+        name: str,
+        password: str = "password123",
+        timeout: float = 30,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.tokens: dict[str, str] = {}
         self.upload: Upload | None = None
         self.credentials = base64.b64encode(f"{name}:{password}".encode()).decode()
         self._timeout = timeout
+        self._tls = tls
         self.move_to(host)
 
     def move_to(self, host: str) -> None:
         """Go on with another server, or with the same one after its restart."""
-        self._connection = HTTPConnection(host, timeout=self._timeout)
+        if self._tls is None:
+            self._connection = HTTPConnection(host, timeout=self._timeout)
+        else:
+            self._connection = HTTPSConnection(host, timeout=self._timeout, context=self._tls)
 
     def close(self) -> None:
         self._connection.close()

@@ -48,7 +48,7 @@ def test_not_believed_for_another_name(own: Pair, server: Pair, name: str) -> No
 
 
 def test_lives(own: Pair, server: Pair) -> None:
-    """The authority is good for ten years, the server's certificate for one, and both for a clock that is a day slow."""
+    """The authority is good for ten years, the certificate for one, and both for a clock that is a day slow."""
     assert own.certificate.not_valid_after_utc - NOW == timedelta(days=3652)
     assert server.certificate.not_valid_after_utc - NOW == timedelta(days=365)
     verify(own, server, NAMES[0], NOW - timedelta(hours=23))

@@ -69,7 +69,7 @@ def test_somebody_elses(postgres: PostgresServer, make: Make) -> None:
 def test_another_encoding(postgres: PostgresServer, make: Make) -> None:
     """One that could not hold every name is refused, with what to do."""
     database = make(encoding="SQL_ASCII")
-    with pytest.raises(DatabaseUnfit, match="encoded in SQL_ASCII.*ENCODING 'UTF8'"):
+    with pytest.raises(DatabaseUnfit, match=r"encoded in SQL_ASCII.*ENCODING 'UTF8'"):
         probe(postgres.tcp_url(database))
 
 
@@ -86,7 +86,7 @@ def test_no_right_to_make_tables(postgres: PostgresServer, make: Make) -> None:
 
 def test_no_such_database(postgres: PostgresServer) -> None:
     """A name that is wrong is said to be."""
-    with pytest.raises(DatabaseUnfit, match="no such database or user.*nowhere"):
+    with pytest.raises(DatabaseUnfit, match=r"no such database or user.*nowhere"):
         probe(postgres.tcp_url("nowhere"))
 
 

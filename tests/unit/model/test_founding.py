@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 
-from quay.database import Transaction
+from quay.database import Transaction, once
 from quay.database.schema import setting
 from quay.model import account, founding, namespace
 from quay.model.founding import KEY, LIFETIME_S
@@ -88,3 +91,22 @@ def test_without_a_token(transaction: Transaction) -> None:
     assert founding.claim(transaction, NOBODY)
     superuser(transaction)
     assert not founding.claim(transaction, NOBODY)
+
+
+def test_a_race_gives_one(database_url: str) -> None:
+    """Of many that come at the same moment, on either engine, one is told yes."""
+    token = once(database_url, founding.issue_token)
+    start = threading.Barrier(4)
+
+    def come(number: int) -> bool:
+        def work(txn: Transaction) -> bool:
+            taken = founding.claim(txn, NOBODY, token)
+            if taken:
+                superuser(txn, f"user{number}")
+            return taken
+
+        start.wait()
+        return once(database_url, work)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(come, range(4))) == [False, False, False, True]

@@ -26,7 +26,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize(
     ("hostname", "host"),
-    [("a", "a"), ("a:1", "a"), ("[::1]:443", "::1"), ("[::1]", "::1"), ("10.0.0.5:80", "10.0.0.5")],
+    [("a", "a"), ("a:1", "a"), ("[::1]:443", "::1"), ("[::1]", "::1"), ("10.0.0.5:1", "10.0.0.5")],
 )
 def test_host_of(hostname: str, host: str) -> None:
     """The host is what stands before the port, without brackets."""

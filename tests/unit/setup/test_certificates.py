@@ -134,7 +134,7 @@ def test_what_others_issued_is_left_alone(files: CertificateFiles) -> None:
 
 
 def test_an_old_authority(files: CertificateFiles) -> None:
-    """An authority that ends soon is followed by a new one when a certificate is made; it does not sign after its end."""
+    """An authority that ends soon is followed by a new one at the next certificate; after its end it signs nothing."""
     first = files.make(NAMES, NOW)
     assert not files.renew(NOW + timedelta(days=4000))
     second = files.make(NAMES, NOW + timedelta(days=3640))

@@ -96,7 +96,7 @@ def test_a_directory(tmp_path: Path) -> None:
 def test_no_directory(tmp_path: Path) -> None:
     """What is no directory is refused with the system's reason."""
     (tmp_path / "file").touch()
-    with pytest.raises(CheckFailed, match="Blobs cannot be kept in .*/file: File exists"):
+    with pytest.raises(CheckFailed, match=r"Blobs cannot be kept in .*/file: File exists"):
         keeping(tmp_path, blobs="file")
 
 
