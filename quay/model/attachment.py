@@ -72,7 +72,7 @@ _INDEXES: Final = sa.select(manifest.c.id, manifest.c.content, manifest.c.media_
 def attached(txn: Transaction, repository_id: int, digests: Iterable[str]) -> dict[str, list[Attachment]]:
     """What is attached to each of these manifests, in order and each kind once; none to those that are not there."""
     wanted = set(digests)
-    names = {_stem(digest) + suffix: (digest, kind) for digest in wanted for suffix, kind in _BY_SUFFIX.items()}
+    names = {name: (digest, kind) for digest in wanted for name, kind in attaching_tags(digest).items()}
     parameters: dict[str, Any] = {"in_repository": repository_id, "now": txn.now_ms}
     found = {names[name] for name in txn.execute(_TAGS, parameters | {"names": list(names)}).scalars()}
     for row in txn.execute(_REFERRERS, {"in_repository": repository_id, "subjects": list(wanted)}):
@@ -105,5 +105,7 @@ def _platforms(raw: bytes, media_type: str) -> list[str]:
     return [name for name in named if name and not name.startswith("unknown")]
 
 
-def _stem(digest: str) -> str:
-    return digest.replace(":", "-", 1)
+def attaching_tags(digest: str) -> dict[str, Attachment]:
+    """The tags by which cosign attaches something to a manifest, and what each attaches."""
+    stem = digest.replace(":", "-", 1)
+    return {stem + suffix: kind for suffix, kind in _BY_SUFFIX.items()}

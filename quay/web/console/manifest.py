@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 from urllib.parse import quote
 
-from quay.model.attachment import kind_of
+from quay.model.attachment import attaching_tags, kind_of
 from quay.oci.reference import RepositoryName
 from quay.web.console.commands import Registry
 from quay.web.console.page import Context, PageTable, View
@@ -43,11 +43,22 @@ async def show(view: View, repository: RepositoryName, digest: str) -> Context:
         "hidden_labels": max(0, len(labels) - LABELS),
         "children": _children(parsed)[:CHILDREN] if manifest["is_manifest_list"] else [],
         "layers": [_layer(one) for one in manifest["layers"] or []][:CHILDREN],
+        "attached": await _attached(view, repository, digest),
         "referrers": await _referrers(view, path),
         "text": text[:TEXT],
         "cut": len(text) > TEXT,
         "pulls": Registry.of(view).pulls(full, digest),
     }
+
+
+async def _attached(view: View, repository: RepositoryName, digest: str) -> list[Context]:
+    """What cosign attaches to it by tags."""
+    found = []
+    for name, kind in attaching_tags(digest).items():
+        query = {"specificTag": name, "onlyActiveTags": "true", "limit": "1"}
+        for tag in (await view.ask("listRepoTags", query=query, repository=repository))["tags"]:
+            found.append({"name": name, "kind": kind, "digest": tag["manifest_digest"]})
+    return found
 
 
 async def _referrers(view: View, path: Context) -> Context:

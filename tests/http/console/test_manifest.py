@@ -87,6 +87,15 @@ def test_referrers(devtable, pusher):
     assert f"{HOME}/manifest/{Digest.of(raw)}" in page.links
 
 
+def test_signed_by_a_tag(devtable, pusher):
+    """What cosign attaches by a tag is listed with what refers to it."""
+    signature, name = images.image("signature"), f"{APP.digest.replace(':', '-')}.sig"
+    pusher.push(signature, name)
+    page = page_of(devtable)
+    assert f"{HOME}/manifest/{signature.digest}" in page.links
+    assert name in safe(page)
+
+
 def test_hostile_members(devtable, pusher):
     """A manifest may say anything in members that nobody knows: the page shows it as text."""
     body = json.loads(APP.raw) | {"x": HOSTILE, "annotations": {"y": "</pre>" + HOSTILE}}
