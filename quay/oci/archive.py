@@ -38,6 +38,8 @@ IMAGE_NAME: Final = "io.containerd.image.name"
 IMAGE_LIMIT: Final = 1_000
 """How many images an archive may name."""
 LAYER_LIMIT: Final = 1_000
+LEVEL: Final = 3
+"""Of gzip, for layers that come unpacked: twice as fast as the level that most use, for a twentieth more bytes."""
 
 
 def place(digest: Digest) -> str:
@@ -213,7 +215,7 @@ class LayerPacker:
         """`start`: its first bytes, four if there are so many; they are still to be fed."""
         self._coding = Coding.of(start)
         self._plain = sha256() if self._coding is Coding.PLAIN else None
-        self._gzip = zlib.compressobj(wbits=31) if self._coding is Coding.PLAIN else None
+        self._gzip = zlib.compressobj(LEVEL, wbits=31) if self._coding is Coding.PLAIN else None
         self._hash = sha256()
         self._size = 0
 

@@ -255,19 +255,24 @@ def _number(field: bytes) -> int:
     """A number in octal digits, or, beyond 8 GiB, in base 256 as GNU tar has it."""
     if field[0] == 0x80:
         number = int.from_bytes(field[1:])
-        if number < SIZE_LIMIT:
+        if number < SIZE_LIMIT:  # else it is refused below: it is no octal number either
             return number
-    digits = field.strip(b" \0") or b"0"
-    if digits.strip(b"01234567"):
+    octal = _octal(field)
+    if octal is None:
         raise ArchiveInvalid("A member of the archive has no size that could be read.")
-    return int(digits, 8)
+    return octal
+
+
+def _octal(field: bytes) -> int | None:
+    digits = field.strip(b" \0") or b"0"
+    return None if digits.strip(b"01234567") else int(digits, 8)
 
 
 def _check_sum(block: bytes) -> None:
     """Of the bytes of a head, with blanks in the place of the sum; old programs added them up as signed numbers."""
     rest = block[:148] + b" " * 8 + block[156:]
     total = sum(rest)
-    if _number(block[148:156]) not in (total, total - 256 * sum(byte > 127 for byte in rest)):
+    if _octal(block[148:156]) not in (total, total - 256 * sum(byte > 127 for byte in rest)):
         raise ArchiveInvalid(
             "This is no tar file, or it is damaged: the head of a member has the wrong checksum.",
             advice="Send a docker-save archive or an OCI layout as tar, which may be compressed once, by gzip or zstd.",
