@@ -114,7 +114,7 @@ class Steps:
 
     def try_names(self, plain: Plain) -> Names:
         """As `name_it`, and nothing is made. Raises `Refused`."""
-        names = self._read(Names, plain)
+        names: Names = self._read(Names, plain)
         bound = {endpoint.port for endpoint in (*self.config.listen, *self.config.plain_listen)}
         problems = tuple(checks.names(names, bound))
         if problems:

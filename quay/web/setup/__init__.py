@@ -267,8 +267,8 @@ class Setup(Resource):
     ) -> None:
         in_use = await self._means.database.read(founding.is_in_use)
         config = self._means.config
-        places = {"database": config.database_uri.place, "blobs": _blobs_of(config)}
-        places["is_sqlite"] = config.database_uri.is_sqlite
+        uri = config.database_uri
+        places = {"database": uri.place, "is_sqlite": uri.is_sqlite, "blobs": _blobs_of(config)}
         values = forms.shown_keeping(answers)
         about = {"in_use": in_use, "places": places, "values": values, "modes": SSL_MODES}
         self._show(request, visit, KEEPING, problems=problems, **about)
