@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -93,6 +94,8 @@ def set_up(
     for remark in steps.try_keeping(keeping):
         say(remark)
     made = steps.planned(names, keeping)
+    in_use = _is_in_use(config)
+    steps.check_stays(made, in_use=in_use)
     for key, value in made.changes.items():
         say(f"{key}: {value}")
     for key in made.overridden:
@@ -104,8 +107,16 @@ def set_up(
     if founder is not None:
         say(_founded(once(made.config.database_url, found, founder, made.config), founder))
     steps.keep_it(keeping)
-    steps.finish(None)
+    steps.finish(None, in_use=in_use)
     say(f"Wrote {steps.file}. Start the server; if it runs, start it again.")
+
+
+def _is_in_use(config: Config) -> bool:
+    """Whether there are repositories; a database that is not there yet is not made for asking."""
+    uri = config.database_uri
+    if uri.is_sqlite and not Path(uri.place).exists():
+        return False
+    return once(config.database_url, founding.is_in_use)
 
 
 def _part(answers: Mapping[str, Any], name: str) -> Mapping[str, Any]:

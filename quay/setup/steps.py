@@ -172,12 +172,14 @@ class Steps:
         except AnswersWrong as wrong:
             raise Refused(*wrong.problems) from wrong
 
-    def finish(self, founder: Founder | None) -> Plan:
+    def finish(self, founder: Founder | None, *, in_use: bool) -> Plan:
         """
         Write the configuration, with the one before it beside it. Where that names another database, it is made ready
-        first, and `founder` is its administrator too, unless it has one. Raises `Refused`.
+        first, and `founder` is its administrator too, unless it has one. Raises `Refused`: also where a registry that
+        is `in_use` would be left behind.
         """
         made = self.plan()
+        self.check_stays(made, in_use=in_use)
         if founder is not None and made.config.database_url != self.config.database_url:
             self._move(founder, made.config)
         try:
@@ -192,6 +194,15 @@ class Steps:
             ) from error
         self._kept.keep(KEEPING, {})  # it is in the file now, and with it the passwords
         return made
+
+    def check_stays(self, made: Plan, *, in_use: bool) -> None:
+        """Raises `Refused` if a registry that is `in_use` would begin anew somewhere else."""
+        moves = made.config.database_url != self.config.database_url or made.config.storage != self.config.storage
+        if in_use and moves:
+            raise Refused(
+                "There are repositories in this registry, which would not be in the other database or directory: leave "
+                "both where they are, or set the new place up as a registry of its own."
+            )
 
     def needs_restart(self, made: Plan) -> bool:
         """Whether the server runs with another configuration than the file now has."""

@@ -16,13 +16,16 @@ import attrs
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from quay import authority
 from quay.auth.passwords import check_new
 from quay.auth.throttle import Throttle
+from quay.authority import Unfit
 from quay.interfaces import IPool
 from quay.model import founding, namespace
 from quay.model.namespace import Namespace, NamespaceInvalid, NamespaceTaken
 from quay.oci.errors import InvalidRequest, RegistryError, TooManyRequests, Unauthorized
 from quay.setup.answers import SSL_MODES
+from quay.setup.certificates import CertificateFiles
 from quay.setup.plan import Plan
 from quay.setup.steps import KEEPING, NAMES, TESTED, Founder, Refused, Steps, found, super_users
 from quay.web.api import RestAPI
@@ -229,7 +232,8 @@ class Setup(Resource):
         values = await self._pool.run(forms.shown_names, answers, self._means.config, base)
         asked = await self._pool.run(self._steps.certificates.request)
         waiting = None if asked is None else asked.decode("ascii")
-        self._show(request, visit, "names", problems=problems, values=values, request_pem=waiting)
+        present = await self._pool.run(_present, self._steps.certificates)
+        self._show(request, visit, "names", problems=problems, values=values, request_pem=waiting, present=present)
 
     async def _take_names(self, request: RegistryRequest) -> None:
         visit, fields = await self._meant(request)
@@ -329,8 +333,9 @@ class Setup(Resource):
         assert session is not None, "an administrator is in one"
         hashed = await self._means.database.read(namespace.password_hash, session.user.id)
         founder = Founder(session.user.name, session.user.email, hashed) if hashed else None
+        in_use = await self._means.database.read(founding.is_in_use)
         try:
-            made = await self._pool.run(self._steps.finish, founder)
+            made = await self._pool.run(self._steps.finish, founder, in_use=in_use)
         except Refused as refused:
             await self._show_summary_again(request, visit, refused.problems)
             return
@@ -412,6 +417,19 @@ def _reached(made: Plan | None) -> dict[str, Any]:
         "own": config.tls_certificate is not None,
         "plain_port": config.plain_listen[0].port if config.plain_listen else None,
     }
+
+
+def _present(files: CertificateFiles) -> dict[str, Any] | None:
+    """What is said of the certificate that is there already, if there is one."""
+    try:
+        pair = files.current()
+    except Unfit:
+        return None
+    if pair is None:
+        return None
+    found = pair.certificate
+    names = ", ".join(authority.names_of(found))
+    return {"names": names, "issuer": found.issuer.rfc4514_string(), "ends": found.not_valid_after_utc.date()}
 
 
 def _blobs_of(config: Any) -> str:

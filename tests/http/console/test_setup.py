@@ -12,9 +12,13 @@ import pytest
 
 from quay import config
 from quay.database import once
-from quay.model import founding, namespace
+from quay.model import founding, namespace, repository
+from quay.oci.reference import RepositoryName
 from quay.service.founding import invitation, new_token, url_of
+from quay.service.front import plain_front_of
 from quay.testdata.people import PASSWORD
+from quay.web.channel import RegistrySite
+from quay.web.site import TRANSLATIONS
 from tests.http.application import HOST, NOW, Application, done
 
 ADA = {"name": "ada", "email": "ada@example.org", "password": "correct-horse", "repeated": "correct-horse"}
@@ -555,3 +559,32 @@ def test_every_page_has_the_strict_policy(empty, ada):
         assert "script-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
         assert not re.search(r"<script(?![^>]* src=)|\sstyle=|\son\w+=", answer.body.decode())
+
+
+def test_a_registry_that_came_into_use_meanwhile_stays(empty, ada):
+    """Whoever pushed between the answer and its writing is not left behind."""
+    ada.send("/setup/names", NAMES)
+    ada.send("/setup/storage", {**KEPT, "blobs": "elsewhere"})
+    owner = empty.read(namespace.find, "ada").id
+    name = RepositoryName("ada", "image")
+    empty.write(repository.create, name, namespace_id=owner, creator_id=owner, public=False)
+    answer = ada.post("/setup/apply", {"_csrf_token": csrf_of(ada)})
+    assert answer.status == 400
+    assert b"There are repositories in this registry" in answer.body
+    assert not (empty.config.data / "quay.yaml").exists()
+
+
+def test_plain_http_beside_tls(empty, ada):
+    """It has the certificate and its page; whoever asks for more is sent on, before he has sent a password."""
+    ada.send("/setup/names", NAMES)
+    written = f'{{"SERVER_HOSTNAME": "registry.test", "EXTERNAL_TLS_TERMINATION": true, "DATA": "{empty.config.data}"}}'
+    empty.core.config = config.parse(written, {}, empty.config.data)
+    site = RegistrySite(plain_front_of(empty.core), reactor=empty.clock, translations=TRANSLATIONS)
+    empty.site = site
+    assert empty.request("GET", "/ca").body.startswith(b"-----BEGIN CERTIFICATE-----")
+    assert empty.request("GET", "/static/quay.css").status == 200
+    onward = empty.request("GET", "/repository/a/b?tab=tags")
+    assert (onward.status, onward.headers["location"]) == (308, "https://registry.test/repository/a/b?tab=tags")
+    for refused in (empty.request("POST", "/v2/a/b/blobs/uploads/"), empty.request("GET", "/v2/", auth=("a", "b"))):
+        assert refused.status == 404
+        assert "https://registry.test" in refused.body.decode()
