@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import attrs
 
-from quay.web.console.page import Context, PageTable, View, only_signed_in
+from quay.web.console.page import Context, NoPage, PageTable, View, only_signed_in
 from quay.web.console.tabs import listed, paged
 
 pages = PageTable()
@@ -64,7 +64,9 @@ async def robot_of_organization(view: View, orgname: str, short: str) -> Context
 async def robot_of_user(view: View, username: str, short: str) -> Context:
     """A robot of one's own: nobody sees those of others."""
     only_signed_in(view)
-    return await _one(view, of_user(view.principal.name), short)
+    if username != view.principal.name:
+        raise NoPage
+    return await _one(view, of_user(username), short)
 
 
 async def _one(view: View, owner: Owner, short: str) -> Context:

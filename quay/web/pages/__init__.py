@@ -62,6 +62,13 @@ def span(seconds: float) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
+def ink(color: str) -> str:
+    """Black or white, whichever is read better on `color` (`#rrggbb`). Source: WCAG 2.2, relative luminance."""
+    parts = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"
+
+
 def byte_count(size: float | None) -> str:
     """A number of bytes in the unit that leaves one to four digits: `1.5 MiB`."""
     if size is None:
@@ -100,7 +107,7 @@ class Pages:
         )
         self._environment.globals.update(title=title, version=__version__)
         self._environment.filters.update(ago=ago, bytes=byte_count, short=short_digest)
-        self._environment.filters.update(moment=moment, span=span, utc=utc)
+        self._environment.filters.update(ink=ink, moment=moment, span=span, utc=utc)
 
     def compose(
         self, request: RegistryRequest, template: str, *, status: int = 200, forms_to: Iterable[str] = (), **values: Any

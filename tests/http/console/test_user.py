@@ -103,10 +103,11 @@ def test_robots(application, visitor, username):
     assert "is deleted" in visitor.send(page.form("deleteUserRobot"), _typed=f"{username}+ci").text
 
 
-def test_robots_of_others(application, visitor):
-    """At the address of somebody else's robot, nobody finds it."""
-    assert visitor.open("/user/devtable/robots/dtrobot").status != 200
-    assert "dtrobot" not in [link for link in visitor.open("/user/devtable").links if "robots" in link]
+def test_robots_of_others(application, visitor, username):
+    """At the address of somebody else's robot, nobody finds one, though he has one of this name himself."""
+    Client(application, (username, "password")).put("/user/robots/dtrobot", {})
+    assert visitor.open(f"/user/{username}/robots/dtrobot").status == 200
+    assert visitor.open("/user/devtable/robots/dtrobot").status == 404
 
 
 def test_authorizations(application, visitor, username):

@@ -1,0 +1,34 @@
+"""What templates make of values: times, and colors that can be read."""
+
+import pytest
+
+from quay.web.api.views import _COLORS
+from quay.web.pages import ink, moment
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        (None, None),
+        ("Fri, 22 Nov 2019 10:00:00 -0000", 1574416800.0),
+        ("Fri, 22 Nov 2019 10:00:00 +0100", 1574413200.0),
+        ("yesterday", None),
+    ],
+)
+def test_moment(date, seconds, monkeypatch):
+    """A date of the API is a moment, wherever the server stands."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    assert moment(date) == seconds
+
+
+def luminance(color):
+    parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("color", _COLORS)
+def test_ink(color):
+    """A letter on any color of an avatar has a contrast of 4.5 to 1 at least (WCAG AA)."""
+    on, letter = sorted([luminance(color), {"#000": 0.0, "#fff": 1.0}[ink(color)]])
+    assert (letter + 0.05) / (on + 0.05) >= 4.5
