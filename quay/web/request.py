@@ -37,11 +37,12 @@ class InternalError(RegistryError):
         )
 
 
-def _not_a_method(method: bytes, methods: Iterable[bytes]) -> Unsupported:
+def not_a_method(method: bytes, methods: Iterable[bytes | str]) -> Unsupported:
+    """What to tell a client of a method that an address does not have, and of those that it has."""
     return Unsupported(
         f"{method.decode('latin-1')} is not a method of this address.",
         advice="The Allow header lists those that are.",
-        headers={"Allow": ", ".join(sorted(method.decode() for method in methods))},
+        headers={"Allow": ", ".join(sorted(m if isinstance(m, str) else m.decode() for m in methods))},
     )
 
 
@@ -124,7 +125,7 @@ class RegistryRequest(server.Request):
             body = resource.render(self)
         except UnsupportedMethod as unsupported:
             methods: Iterable[bytes] = unsupported.allowedMethods
-            self._refuse(_not_a_method(self.method, methods))
+            self._refuse(not_a_method(self.method, methods))
             return
         if body is not server.NOT_DONE_YET:
             self._send(body)

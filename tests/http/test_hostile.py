@@ -27,7 +27,7 @@ def test_other_methods(application, path):
 def test_head(application, logged):
     """HEAD of a page is as GET without the body, and nothing of it is logged, least of all its query."""
     answer, page = (application.request(method, "/?password=secret") for method in ("HEAD", "GET"))
-    assert answer.headers == page.headers
+    assert answer.headers | {"date": ""} == page.headers | {"date": ""}  # the second may have changed in between
     assert logged == []
 
 

@@ -136,7 +136,7 @@ def test_command(tmp_path):
     assert (second.returncode, second.stdout) == (0, "The test data is there already.\n")
     environ["QUAY_DATA"] = str(tmp_path / "other")
     (tmp_path / "other").mkdir()
-    made = quay("user", "create", "somebody", "--email", "a@b.example", "--password-stdin", input="long enough")
+    made = quay("user", "create", "somebody", "--email", "a@b.example", "--password-stdin", input="long-enough")
     assert made.returncode == 0, made.stderr
     refused = quay("initdb", "--test-data")
     assert refused.returncode == 1 and "has users already" in refused.stderr

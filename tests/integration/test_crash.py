@@ -47,6 +47,9 @@ Every crash point on the way of a push, and how often one push passes it at leas
 are appended to are put on record.
 """
 
+CALM = {"QUAY_SETUP_COMPLETE": "false", "QUAY_FEATURE_SETUP_CONSOLE": "false"}
+"""No background work and no setup, whose commits would be counted as well."""
+
 BEFORE = {"commit.before": 2, "commit.after": 2}
 """How often a server passes it before it is healthy: it publishes its key, and tries whether it can write."""
 
@@ -237,7 +240,7 @@ def go_on(client: Client, repository: str, upload: Upload) -> None:
 def test_a_push_survives_a_crash_at_a_named_point(data: Path, number: int, point: str, nth: int) -> None:
     """Wherever in a push the server dies, what it acknowledged is there, what is there is right, and one can go on."""
     push = Push.numbered(number)
-    with RunningQuay(data, {"QUAY_CRASH_AT": f"{point}:{nth + BEFORE.get(point, 0)}"}) as server:
+    with RunningQuay(data, CALM | {"QUAY_CRASH_AT": f"{point}:{nth + BEFORE.get(point, 0)}"}) as server:
         client = Watched(server.host)
         with pytest.raises(LOST):
             push.do(client)

@@ -17,7 +17,7 @@ import pytest
 from tests.distribution import LOST, Client
 from tests.faults import estate
 from tests.faults.estate import DELETIONS, Deletion, Estate
-from tests.integration.test_crash import BEFORE
+from tests.integration.test_crash import BEFORE, CALM
 from tests.integration.test_upkeep_crash import LATER, MOMENTS, Process
 from tests.server import RunningQuay
 
@@ -51,7 +51,7 @@ def test_a_deletion_survives_a_crash(template: Path, tmp_path: Path, point: str,
     """Wherever in a deletion the server dies, it is whole or has not begun, and those before it are done."""
     data = estate.copied(template, tmp_path / "data")
     acknowledged: list[Deletion] = []
-    with RunningQuay(data, {"QUAY_CRASH_AT": f"{point}:{nth + BEFORE.get(point, 0)}"}) as server:
+    with RunningQuay(data, CALM | {"QUAY_CRASH_AT": f"{point}:{nth + BEFORE.get(point, 0)}"}) as server:
         client = Client(server.host, "dev")
         client.login(estate.APP)
         with pytest.raises(LOST):

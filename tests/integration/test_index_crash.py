@@ -19,7 +19,7 @@ import pytest
 from tests.distribution import LOST, MANIFEST, Client
 from tests.faults import estate
 from tests.faults.estate import INDEX, KEEP, Estate, Put
-from tests.integration.test_crash import BEFORE
+from tests.integration.test_crash import BEFORE, CALM
 from tests.server import RunningQuay
 
 PASSES = {"manifest.received": 14, "manifest.stored": 14, "blob.linked": 20, "commit.before": 35, "commit.after": 35}
@@ -64,7 +64,7 @@ def pull(client: Client, put: Put) -> None:
 def test_a_push_of_everything_survives_a_crash(template: Path, tmp_path: Path, point: str, nth: int) -> None:
     """Wherever the server dies, indexes, children and referrers that were acknowledged can be pulled and listed."""
     data, acknowledged = estate.copied(template, tmp_path / "data"), list[Put]()
-    with RunningQuay(data, {"QUAY_CRASH_AT": f"{point}:{nth + BEFORE.get(point, 0)}"}) as server:
+    with RunningQuay(data, CALM | {"QUAY_CRASH_AT": f"{point}:{nth + BEFORE.get(point, 0)}"}) as server:
         client = Client(server.host, "dev")
         with pytest.raises(LOST):
             estate.push(client, acknowledged)

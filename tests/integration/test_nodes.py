@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.distribution import LOST, MANIFEST, Client, Image, digest_of
+from tests.integration.test_crash import CALM
 from tests.postgres import PostgresMissing, PostgresServer
 from tests.redis_server import RedisServer
 from tests.server import REPOSITORY as ROOT
@@ -248,7 +249,7 @@ def test_a_node_that_dies_before_it_tells_is_missed(cluster: Cluster, a: Client,
     image = pushed(a, "dying")
     assert b.manifest(REPOSITORY, "latest") == image.moved
     crash = {"QUAY_CRASH_AT": "commit.after:3"}  # the first publishes its key, the second shows that it is healthy
-    with RunningQuay(cluster.directory / "d", {**cluster.environment, **crash}) as dying:
+    with RunningQuay(cluster.directory / "d", {**cluster.environment, **CALM, **crash}) as dying:
         client = Client(dying.host, "dev")
         client.tokens = a.tokens
         with pytest.raises(LOST):

@@ -17,7 +17,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from quay.auth.seals import SealBroken
 from quay.oci.errors import NameUnknown, RegistryError
@@ -41,10 +41,11 @@ from quay.web.console import (
 )
 from quay.web.console.action import FIELD, Action, Fields
 from quay.web.console.page import Elsewhere, NoPage, Page, PageTable, SignInFirst, View
+from quay.web.console.problem import hints
 from quay.web.console.shown import SHOWN
 from quay.web.console.surroundings import surroundings
 from quay.web.pages import Pages
-from quay.web.request import RegistryRequest, Translations
+from quay.web.request import RegistryRequest, Translations, not_a_method
 from quay.web.respond import run_handler, send_empty, send_error
 
 TABLES: Final[tuple[PageTable, ...]] = (
@@ -113,20 +114,20 @@ class Console(Resource):
         return run_handler(request, self._do(request, nickname, each=True), self._translations, self._refuse)
 
     def _unrouted(self, request: RegistryRequest, failure: Failure) -> bytes:
-        """What Klein sends, and finishes, where it finds no page."""
+        """What Klein sends, and finishes, where it finds no page, or none for this method."""
+        problem = failure.value
+        if isinstance(problem, MethodNotAllowed):
+            return _composed_json(request, not_a_method(request.method, problem.valid_methods or ()))
         return self._nothing(request)
 
-    def _nothing(self, request: RegistryRequest) -> bytes:
+    def _nothing(self, request: RegistryRequest, identity: Identity | None = None) -> bytes:
         """That there is no page here: to a person a page, to a client its JSON."""
+        where = _path(request)
         if _is_read_by_a_person(request):
-            return self._composed(request, None, "console/problem.html", status=404, **_NO_PAGE)
-        where = request.path.decode("latin-1")[:160]
-        error = NameUnknown(f"There is nothing at {where!r}.", advice="The registry's API is at /v2/.")
-        body = json.dumps(error.body()).encode()
-        request.setResponseCode(error.status)
-        request.setHeader("Content-Type", "application/json")
-        request.setHeader("Content-Length", str(len(body)))
-        return body
+            found = hints(where, 404)
+            return self._composed(request, identity, "console/problem.html", status=404, hints=found, **_NO_PAGE)
+        nothing = NameUnknown(f"There is nothing at {where!r}.", advice="The registry's API is at /v2/.")
+        return _composed_json(request, nothing)
 
     # --- pages
 
@@ -149,7 +150,7 @@ class Console(Resource):
             _redirect(request, moved.where)
             return
         except NoPage:
-            request.write(self._nothing(request))
+            request.write(self._nothing(request, identity))
             request.finish()
             return
         except FreshLoginRequired:
@@ -199,7 +200,8 @@ class Console(Resource):
             return
         sentence = _sentence(error)
         heading = _HEADINGS.get(error.status, "This did not work")
-        self._send(request, identity, "console/problem.html", status=error.status, heading=heading, sentence=sentence)
+        told = {"heading": heading, "sentence": sentence, "hints": hints(_path(request), error.status, error)}
+        self._send(request, identity, "console/problem.html", status=error.status, **told)
 
     # --- actions
 
@@ -298,6 +300,15 @@ class Console(Resource):
             return None
 
 
+def _composed_json(request: RegistryRequest, error: RegistryError) -> bytes:
+    """The body of `error`, with the status and headers of the answer set for it."""
+    body = json.dumps(error.body()).encode()
+    request.setResponseCode(error.status)
+    for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}.items():
+        request.setHeader(name, value)
+    return body
+
+
 def _is_read_by_a_person(request: RegistryRequest) -> bool:
     return b"text/html" in (request.getHeader(b"Accept") or b"")
 
@@ -350,8 +361,12 @@ def _sentence(error: RegistryError) -> str:
     return f"{error.message} {error.advice}".strip()
 
 
+def _path(request: RegistryRequest) -> str:
+    return request.path.decode("latin-1")[:160]
+
+
 def _here(request: RegistryRequest) -> str:
-    return local(request.uri.decode("latin-1")) if request.method == b"GET" else "/"
+    return local(request.uri.decode("latin-1")) if request.method in (b"GET", b"HEAD") else "/"
 
 
 def _query(request: RegistryRequest) -> dict[str, str]:
