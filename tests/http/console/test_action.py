@@ -67,6 +67,12 @@ def test_a_checkbox(values, on):
     assert Action.of(ROUTE, form(field__on=values)).body == {"on": on}
 
 
+def test_several_boxes_of_one_text():
+    """Boxes of the same name make one text of the words that were checked, as scopes are written."""
+    chosen = form(field__title=["", "repo:read", "repo:write"])
+    assert Action.of(ROUTE, chosen).body == {"title": "repo:read repo:write"}
+
+
 def test_only_what_the_route_names():
     """Fields that the route does not know are not in the body."""
     assert Action.of(ROUTE, form(field__title=["T"], field__superuser=["1"])).body == {"title": "T"}
