@@ -313,6 +313,16 @@ def _new_text(file: Path) -> Iterator[IO[str]]:
         raise
 
 
+@quay.command(name="reference", hidden=True)
+@click.argument("part", type=click.Choice(["commands", "metrics"]))
+@pass_surroundings
+def show_part_of_reference(surroundings: Surroundings, part: str) -> None:
+    """Print a page of the documentation that follows from the code, in Markdown."""
+    from quay.cli import manual
+
+    click.echo(manual.commands(quay) if part == "commands" else manual.metrics(surroundings.data), nl=False)
+
+
 @quay.command()
 @click.option("--test-data", is_flag=True, required=True, help="Fill it with Quay's test data.")
 @pass_surroundings

@@ -135,10 +135,10 @@ def cancel(txn: Transaction, uuid: str) -> bool:
 # --- for who runs them --------------------------------------------------------------------------------------------
 
 
-def take_up(txn: Transaction) -> Job | None:
+def take_up(txn: Transaction) -> tuple[Job, bool] | None:
     """
-    The job to run now: one that was interrupted, else the one that has waited longest. It runs from now on. Only for
-    the holder of the lease.
+    The job to run now, and whether it was interrupted: such a one comes first, then the one that has waited longest.
+    It runs from now on. Only for the holder of the lease.
     """
     row = txn.execute(_NEXT).first()
     if row is None:
@@ -149,7 +149,7 @@ def take_up(txn: Transaction) -> Job | None:
     )
     changed = {name: getattr(begun, name) for name in ("state", "started_ms", "begun_ms", "begun_at")}
     txn.execute(sa.update(table).where(_ONE).values(**changed), {"of_uuid": found.uuid})
-    return begun
+    return begun, found.state == "running"
 
 
 def begin_again(txn: Transaction, uuid: str) -> None:

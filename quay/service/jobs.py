@@ -73,11 +73,12 @@ class Jobs:
             found = await self._core.database.write(job.take_up)
             if found is None:
                 return
-            await self._do(found, time)
+            one, interrupted = found
+            report = Report()
+            await self._greet(one, interrupted, report)
+            await self._do(one, report, time)
 
-    async def _do(self, one: Job, time: Time) -> None:
-        report = Report()
-        await self._greet(one, report)
+    async def _do(self, one: Job, report: Report, time: Time) -> None:
         working = Deferred.fromCoroutine(_awaited(self._kinds[one.kind](one, report, time)))
         watching = Deferred.fromCoroutine(self._watch(one, report, working, time))
         state: Ending = "done"
@@ -103,8 +104,8 @@ class Jobs:
         await self._note(one, report)
         await self._core.database.write(job.end, one.uuid, state)
 
-    async def _greet(self, one: Job, report: Report) -> None:
-        if one.started_ms == one.begun_ms:
+    async def _greet(self, one: Job, interrupted: bool, report: Report) -> None:
+        if not interrupted:
             report.say(f"{job.KINDS[one.kind]}: begun for {one.requester}.")
         elif one.cursor:
             report.say("The server stopped in the middle of this: it goes on from where it was.")

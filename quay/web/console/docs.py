@@ -1,8 +1,8 @@
 """
 The documentation of this very version, served from the box: Markdown in `quay/docs`, and what is made from the code.
 
-A page is cut into sections at its headings: each has an address of its own, and is what a search finds. `{host}` and
-`{me}` in the texts are the registry and the reader as they are called.
+A page is cut into sections at its headings: each has an address of its own, and is what a search finds. `{base}`,
+`{host}` and `{me}` in the texts are the address and the name of the registry, and the reader's name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ AROUND: Final = 90
 
 _HEADING: Final = re.compile(r"(#{1,3}) (.+)")
 _FENCE: Final = re.compile(r"\s*(```|~~~)")
-_SYNTAX: Final = re.compile(r"[`*|#]|\[([^\]]*)\]\([^)]*\)")
+_NAME: Final = re.compile(r"\{(?:base|host|me)\}")
+_SYNTAX: Final = re.compile(r"[`*|#]|-{3,}|\[([^\]]*)\]\([^)]*\)")
 
 
 @attrs.frozen
@@ -84,9 +85,8 @@ async def show(view: View, key: str) -> Context:
     """One page."""
     if all(key not in keys for keys in WRITTEN.values()):
         raise NoPage
-    host = view.api.base(view.request).partition("://")[2]
     me = view.principal.name if view.signed_in else "NAME"
-    body = await view.in_background(_rendered, key, host, me)
+    body = await view.in_background(_rendered, key, view.api.base(view.request), me)
     everything = [one for keys in WRITTEN.values() for one in keys]
     place = everything.index(key)
     return {
@@ -142,12 +142,14 @@ def anchor_of(title: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _rendered(key: str, host: str, me: str) -> Sequence[tuple[Section, Markup]]:
+def _rendered(key: str, base: str, me: str) -> Sequence[tuple[Section, Markup]]:
     """Each section with its HTML."""
-    return [
-        (section, render(section.text.replace("{host}", host).replace("{me}", me)))
-        for section in document(key).sections
-    ]
+    names = {"{base}": base, "{host}": base.partition("://")[2], "{me}": me}
+
+    def named(text: str) -> str:
+        return _NAME.sub(lambda found: names[found[0]], text)
+
+    return [(section, render(named(section.text))) for section in document(key).sections]
 
 
 # --- search -------------------------------------------------------------------------------------------------------
