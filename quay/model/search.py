@@ -110,8 +110,8 @@ def _rarity(txn: Transaction, term: str) -> int:
 
 
 def _stars(txn: Transaction, ids: Collection[int]) -> Counter[int]:
-    rows = sa.select(star.c.repository_id, sa.func.count()).where(star.c.repository_id.in_(ids))
-    counted = txn.execute(rows.group_by(star.c.repository_id)).all()
+    rows: sa.Select[Any] = sa.select(star.c.repository_id, sa.func.count()).where(star.c.repository_id.in_(ids))
+    counted: list[Any] = list(txn.execute(rows.group_by(star.c.repository_id)))
     return Counter({row[0]: row[1] for row in counted})
 
 
