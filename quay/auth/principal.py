@@ -55,13 +55,21 @@ ANONYMOUS: Final = Principal("anonymous", "(anonymous)")
 
 @attrs.frozen
 class Access:
-    """What a registry token grants: to each repository, by its name as the token spells it, the actions."""
+    """
+    What a registry token grants: to each repository, by its name as the token spells it, the actions. `repositories`
+    has the numbers of those that had the names when the token was made: a name can pass to another one.
+    """
 
     grants: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    repositories: Mapping[str, int] = attrs.field(factory=dict)
 
     def allows(self, repository: str, action: str) -> bool:
         """Whether `action` (of `ACTIONS`) is granted: pushing includes pulling and deleting, and `*` includes all."""
         return permits(self.grants.get(repository, frozenset()), action)
+
+    def allows_on(self, repository_id: int, repository: str, action: str) -> bool:
+        """As `allows`, on the repository with this number, which has the name now."""
+        return self.repositories.get(repository) == repository_id and self.allows(repository, action)
 
 
 NO_ACCESS: Final = Access()

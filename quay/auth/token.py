@@ -1,10 +1,10 @@
 """
 Registry tokens: what `/v2/auth` hands out and every request to `/v2/` shows, a JWT signed with RS256.
 
-`write` and `read` are each other's inverse. Only the fields that Quay puts into a token are written, and under
-`context.holder` what a `Principal` needs beside them; nothing is read that is not exactly of that shape. The type in
-the header is our own, so that no other kind of token is taken for one of these. A token never carries the power of a
-superuser, and never a secret.
+`write` and `read` are each other's inverse. Only the fields that Quay puts into a token are written, and in `context`
+what a `Principal` (`holder`) and an `Access` (`repositories`) need beside them; nothing is read that is not exactly of
+that shape. The type in the header is our own, so that no other kind of token is taken for one of these. A token never
+carries the power of a superuser, and never a secret.
 
 Source: Docker Registry v2 token authentication, "Token specification"; RFC 7519; RFC 8725 (best current practices).
 """
@@ -129,6 +129,7 @@ def refused(why: str) -> Unauthorized:
 
 
 def _payload(claims: Claims, issuer: str, roots: Mapping[str, str]) -> dict[str, object]:
+    repositories = dict(claims.access.repositories)
     return {
         "iss": issuer,
         "aud": claims.audience,
@@ -140,7 +141,8 @@ def _payload(claims: Claims, issuer: str, roots: Mapping[str, str]) -> dict[str,
             {"type": "repository", "name": name, "actions": [action for action in ACTIONS if action in granted]}
             for name, granted in claims.access.grants.items()
         ],
-        "context": _context(claims.principal, {name: roots.get(name, "$disabled") for name in claims.access.grants}),
+        "context": _context(claims.principal, {name: roots.get(name, "$disabled") for name in claims.access.grants})
+        | ({"repositories": repositories} if repositories else {}),
     }
 
 
@@ -186,7 +188,8 @@ def _claims(payload: Any, kid: str, issuer: str, audience: str, now: float) -> C
     if payload["aud"] != audience:
         raise refused(f"it is not for {audience}")
     principal = _principal(_string(payload["sub"]), payload["context"])
-    return Claims(principal, _access(payload["access"]), audience, kid, issued, expires)
+    access = _access(payload["access"], payload["context"].get("repositories", {}))
+    return Claims(principal, access, audience, kid, issued, expires)
 
 
 def _times(payload: Any, now: float) -> tuple[int, int]:
@@ -217,8 +220,9 @@ def _principal(name: str, context: Any) -> Principal:
     )
 
 
-def _access(grants: Any) -> Access:
-    return Access(dict(map(_grant, _list(grants))))
+def _access(grants: Any, repositories: object) -> Access:
+    numbers = {name: _integer(number) for name, number in _object(repositories).items()}
+    return Access(dict(map(_grant, _list(grants))), numbers)
 
 
 def _grant(grant: Any) -> tuple[str, frozenset[str]]:

@@ -32,8 +32,17 @@ MAKERS: Final = ("user", "robot", "app_token", "oauth_token")
 
 
 @attrs.frozen
+class Granted:
+    """The actions that somebody may do; `repository_id` is the number of the repository, None if there is none."""
+
+    actions: frozenset[str]
+    repository_id: int | None = None
+
+
+@attrs.frozen
 class _Answer:
     granted: frozenset[str]
+    found: Repository | None = None
     missing: bool = False
     """The repository does not exist, and this principal might make it by pushing."""
     made: Repository | None = None
@@ -48,6 +57,10 @@ class Access:
         self._bus = bus
 
     async def grant(self, caller: Caller, name: RepositoryName, wanted: Iterable[str]) -> frozenset[str]:
+        """The actions that `grant_on` gives."""
+        return (await self.grant_on(caller, name, wanted)).actions
+
+    async def grant_on(self, caller: Caller, name: RepositoryName, wanted: Iterable[str]) -> Granted:
         """
         Those of the actions in `wanted` that the caller may do to `name`. A push to a repository that does not exist
         makes it, if the caller may; who administers its namespace may ask for it, and learns that it is not there.
@@ -61,7 +74,7 @@ class Access:
             answer = await self._made(caller.principal, name, actions)
             if answer.made is not None:
                 self._bus.publish(RepositoryCreated.by(caller, answer.made))
-        return answer.granted
+        return Granted(answer.granted, None if answer.found is None else answer.found.id)
 
     async def _made(self, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
         try:
@@ -83,7 +96,7 @@ class Access:
     def _answer(self, txn: Transaction, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
         found = repository.find(txn, name)
         if found is not None:
-            return _Answer(self._allowed(txn, principal, found, actions))
+            return _Answer(self._allowed(txn, principal, found, actions), found)
         holder = namespace.find(txn, name.namespace)
         if holder is not None and not holder.enabled:
             raise _disabled(name)
@@ -93,7 +106,7 @@ class Access:
     def _make(self, txn: Transaction, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
         found = repository.find(txn, name)
         if found is not None:  # somebody was faster
-            return _Answer(self._allowed(txn, principal, found, actions))
+            return _Answer(self._allowed(txn, principal, found, actions), found)
         holder = self._holder(txn, principal, name)
         if holder is None or not _may_make(txn, principal, holder):
             return _Answer(frozenset())
@@ -104,7 +117,8 @@ class Access:
             creator_id=principal.namespace_id,
             public=not self._policy.private_on_push,
         )
-        return _Answer(self._allowed(txn, principal, made, actions) | _made_for(principal, actions), made=made)
+        granted = self._allowed(txn, principal, made, actions) | _made_for(principal, actions)
+        return _Answer(granted, made, made=made)
 
     def _holder(self, txn: Transaction, principal: Principal, name: RepositoryName) -> int | None:
         found = namespace.find(txn, name.namespace)
@@ -113,6 +127,8 @@ class Access:
         if not self._policy.namespace_on_push or principal.kind != "user" or principal.namespace_id is None:
             return None
         if self._policy.organizations_by_superusers and not principal.superuser:
+            return None
+        if name.namespace in self._policy.super_users:  # it is kept for whoever the configuration means
             return None
         made = namespace.create_organization(
             txn, name.namespace, owner_id=principal.namespace_id, time_machine_s=self._policy.time_machine_s

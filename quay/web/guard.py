@@ -15,6 +15,7 @@ from quay.auth import Portal
 from quay.auth.credentials import parse_basic
 from quay.auth.keyring import Keyring
 from quay.auth.principal import NO_ACCESS, Access, Principal, permits
+from quay.model.repository import Repository
 from quay.oci.errors import NameInvalid, RegistryError, Unauthorized
 from quay.oci.reference import RepositoryName
 from quay.registry.access import Access as Permissions
@@ -34,6 +35,16 @@ class Rights:
         if self.token is None:
             return False
         return self.token.allows(spelled, action) or self.token.allows(str(name), action)
+
+    def allow_on(self, repository: Repository, spelled: str, action: str) -> bool:
+        """
+        As `allow`, on the repository that has the name now: a token is nothing to one that got the name of another
+        after the token was made.
+        """
+        if self.token is None:
+            return False
+        named, number = str(repository.name), repository.id
+        return self.token.allows_on(number, spelled, action) or self.token.allows_on(number, named, action)
 
     def reach(self) -> Collection[str] | None:
         """The repositories that a token confines its bearer to for pulling; None if it is not a token."""
@@ -96,15 +107,30 @@ class Guard:
             raise self._challenged(request, _insufficient(caller, name, action), scope)
         return caller, rights
 
+    def confirm(
+        self,
+        request: RegistryRequest,
+        caller: Caller,
+        rights: Rights,
+        spelled: str,
+        repository: Repository,
+        action: str,
+    ) -> None:
+        """Raises `Unauthorized` with a challenge if a token was made for another repository of this name."""
+        if rights.token is not None and not rights.allow_on(repository, spelled, action):
+            refused = _insufficient(caller, repository.name, action)
+            raise self._challenged(request, refused, _scope(spelled, action) + _mount_scope(request))
+
     async def may_mount(
-        self, request: RegistryRequest, caller: Caller, rights: Rights, target: str, spelled: str, name: RepositoryName
+        self, request: RegistryRequest, caller: Caller, rights: Rights, target: str, spelled: str, source: Repository
     ) -> bool:
         """
-        Whether the caller may pull from the repository `name`, as a push to `target` would. Raises `Unauthorized` with
-        a challenge where he may and his token does not say so: the next one spares him an upload.
+        Whether the caller may pull from the repository `source`, as a push to `target` would. Raises `Unauthorized`
+        with a challenge where he may and his token does not say so: the next one spares him an upload.
         """
-        if rights.allow(spelled, name, "pull"):
+        if rights.allow_on(source, spelled, "pull"):
             return True
+        name = source.name
         try:
             allowed = "pull" in await self._permissions.grant(caller, name, {"pull"})
         except RegistryError:  # disabled, or no images there: nothing to pull

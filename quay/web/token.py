@@ -24,7 +24,7 @@ from quay.auth.principal import ANONYMOUS, Principal
 from quay.auth.principal import Access as Grants
 from quay.oci.errors import InvalidRequest, NameUnknown, Unauthorized, Unsupported
 from quay.oci.reference import RepositoryName
-from quay.registry.access import Access
+from quay.registry.access import Access, Granted
 from quay.registry.caller import Caller
 from quay.registry.policy import Policy
 from quay.web.channel import RegistryRequest
@@ -117,8 +117,8 @@ class TokenService(Resource):
             raise _challenged(NOBODY)
         agent: str = request.getHeader("User-Agent") or ""
         caller = Caller(principal, self._addresses.client_address(request), agent)
-        grants = {scope.spelled: await self._access.grant(caller, scope.name, scope.actions) for scope in scopes}
-        token = await self._keyring.mint(principal, self._service, Grants(grants), self._lifetime_s)
+        grants = {scope.spelled: await self._access.grant_on(caller, scope.name, scope.actions) for scope in scopes}
+        token = await self._keyring.mint(principal, self._service, _granted(grants), self._lifetime_s)
         request.setHeader("Cache-Control", "no-cache, no-store")
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         send_json(
@@ -165,6 +165,15 @@ class TokenService(Resource):
             spelled = spelled.removeprefix(host + "/")
         name = RepositoryName.parse(spelled, self._policy.library_namespace)
         return Scope(spelled, name, frozenset(found["actions"].split(",")))
+
+
+def _granted(grants: Mapping[str, Granted]) -> Grants:
+    """What a token says of these. Who may do nothing is not told that there is such a repository."""
+    named = {spelled: one.repository_id for spelled, one in grants.items() if one.actions}
+    return Grants(
+        {spelled: one.actions for spelled, one in grants.items()},
+        {spelled: number for spelled, number in named.items() if number is not None},
+    )
 
 
 def _from_query(request: RegistryRequest) -> Asked:

@@ -148,6 +148,7 @@ class DistributionAPI(Resource):
                 request, manifests.NO_REFERRERS
             )  # 404 would mean that this registry does not list referrers
             return
+        self._guard.confirm(request, caller, rights, found["name"], repository, action)
         await handler(Call(self._means, request, caller, rights, name, repository, found["argument"]))
 
 

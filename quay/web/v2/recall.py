@@ -40,7 +40,7 @@ def recall(
     except RegistryError:
         return None
     repository = registry.known(name)
-    if repository is None or not known[1].allow(spelled, name, "pull"):
+    if repository is None or not known[1].allow_on(repository, spelled, "pull"):
         return None
     stored = registry.manifests.cached(repository, reference)
     if stored is None or not (isinstance(reference, Digest) or is_acceptable(accepted, stored.media_type)):

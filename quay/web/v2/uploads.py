@@ -87,7 +87,7 @@ async def _mount_source(call: Call, digest: Digest) -> int | None:
     if call.registry.policy.anonymous_pulls and source.public:
         return source.id
     target, spelled = call.spelled("/blobs/uploads"), origin or str(source.name)
-    may = await call.means.guard.may_mount(call.request, call.caller, call.rights, target, spelled, source.name)
+    may = await call.means.guard.may_mount(call.request, call.caller, call.rights, target, spelled, source)
     return source.id if may else None
 
 
