@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from quay.database import Transaction
 from quay.model import session
 from quay.model.session import Session
 from quay.web.api import needs
@@ -58,11 +59,25 @@ def _session_view(found: Session, *, current: bool) -> SessionView:
 @routes.delete("/user/sessions", "deleteUserSessions", needs.account("user:admin"))
 async def end_sessions(call: Call) -> None:
     """End all sessions of the current user but this one."""
-    await call.write(session.end_all, call.user.id, but=session_id(call))
+
+    def end(txn: Transaction) -> None:
+        if session.end_all(txn, call.user.id, but=session_id(call)):
+            _record(call, txn, "all others")
+
+    await call.write(end)
 
 
 @routes.delete("/user/sessions/<session_uuid>", "deleteUserSession", needs.account("user:admin"))
 async def end_session(call: Call, session_uuid: str) -> None:
     """End a session of the current user."""
-    if not await call.write(session.end, call.user.id, session_uuid):
-        raise NotFound("You have no session of this uuid.")
+
+    def end(txn: Transaction) -> None:
+        if not session.end(txn, call.user.id, session_uuid):
+            raise NotFound("You have no session of this uuid.")
+        _record(call, txn, session_uuid)
+
+    await call.write(end)
+
+
+def _record(call: Call, txn: Transaction, ended: str) -> None:
+    call.record(txn, "logout_success", type="quayauth", username=call.user.name, session=ended)
