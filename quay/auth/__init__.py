@@ -29,7 +29,7 @@ from quay.auth.credentials import (
 )
 from quay.auth.principal import Kind, Principal
 from quay.auth.remembered import Remembered, Shared
-from quay.auth.throttle import Throttle
+from quay.auth.throttle import Throttle, neighbourhood
 from quay.database import Change, Database, Transaction
 from quay.interfaces import IIdentityProvider
 from quay.model import credential, namespace, second_factor
@@ -132,7 +132,7 @@ class Portal:
                 f"{shown.username} cannot log in with a password: this registry takes tokens only.",
                 advice="Make an app-specific token and log in as $app with it, or use a robot account.",
             )
-        with self._sprays.attempt(address), self._throttle.attempt(_guess(shown, address)):
+        with self._sprays.attempt(neighbourhood(address)), self._throttle.attempt(_guess(shown, address)):
             person = await self._person(shown)
         _check_enabled(person.user.name, person.user.enabled)
         return person
@@ -278,7 +278,7 @@ class Portal:
 
 
 def _guess(shown: Credentials, address: str) -> tuple[str, str]:
-    return shown.username.casefold(), address
+    return shown.username.casefold(), neighbourhood(address)
 
 
 def _changes_of(found: Namespace) -> frozenset[Change]:

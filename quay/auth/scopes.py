@@ -77,9 +77,10 @@ _ALL: Final = (
 )
 SCOPES: Final[Mapping[str, Scope]] = {scope.scope: scope for scope in _ALL}
 
+APP_TOKEN: Final = frozenset({"repo:read", "repo:write", "repo:admin", "repo:create", "user:read"})
 _CONFINED: Final[Mapping[str, frozenset[str]]] = {
     "robot": frozenset({"repo:read", "repo:write", "repo:admin", "repo:create", "org:admin"}),
-    "app_token": frozenset({"repo:read", "repo:write", "repo:admin", "repo:create", "user:read"}),
+    "app_token": APP_TOKEN,
 }
 """What a robot's token and an app-specific token may be used for: they lie about on machines."""
 

@@ -10,8 +10,18 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 
 from quay.oci.errors import TooManyRequests, Unauthorized
+
+
+def neighbourhood(address: str) -> str:
+    """Whom attempts from `address` are counted with: an IPv6 host has a /64 to choose addresses from (RFC 6177)."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
 
 
 class Throttle:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from quay.auth import Portal
 from quay.auth.credentials import USERNAME_LIMIT, UserPassword, of
 from quay.auth.sessions import Sessions
-from quay.auth.throttle import Throttle
+from quay.auth.throttle import Throttle, neighbourhood
 from quay.auth.totp import SecondFactors
 from quay.database import Database, Transaction
 from quay.model import audit, namespace
@@ -61,7 +61,7 @@ class SignIn:
 
     def take_turn(self, request: RegistryRequest) -> None:
         """For who makes an account. Raises `TooManyRequests` after too many from one address."""
-        self._arrivals.spend(self._addresses.client_address(request))
+        self._arrivals.spend(neighbourhood(self._addresses.client_address(request)))
 
     async def by_form(self, request: RegistryRequest, form: Mapping[str, str]) -> None:
         """Sign in with what somebody typed: `username`, `password`, and `totp` if he has a second factor."""

@@ -11,13 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Final, NotRequired, TypedDict
 
+from quay.auth import scopes
 from quay.config import Config
 from quay.database import Transaction
 from quay.model import apptoken
 from quay.model.apptoken import AppToken
 from quay.web.api import needs, pages
 from quay.web.api.call import Call
-from quay.web.api.errors import NotFound
+from quay.web.api.errors import Forbidden, NotFound
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
 from quay.web.api.views import http_date, optional_date
@@ -77,6 +78,9 @@ async def list_tokens(call: Call, query: TokenQuery) -> AppTokenViews:
 @routes.post("/user/apptoken", "createAppToken", needs.account("user:admin"), fresh=True, when=_are_possible)
 async def create(call: Call, body: NewToken) -> OneAppToken:
     """Create a new app specific token for user. Its token_code is shown in this answer only."""
+    beyond = scopes.APP_TOKEN - scopes.held(call.principal)
+    if beyond:
+        raise Forbidden(f"Your own credentials do not have the scope {', '.join(sorted(beyond))}: no token can get it.")
     lifetime = call.means.config.app_specific_token_expiration
 
     def make(txn: Transaction) -> tuple[AppToken, str]:

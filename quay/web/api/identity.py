@@ -2,8 +2,8 @@
 Who calls the API: by a bearer token, by name and password, or by the cookie of a session; else nobody in particular.
 
 Credentials that are wrong are refused, also where nobody in particular would do. A change that comes with a cookie
-needs the session's CSRF token, because browsers send cookies for whoever asks them to; whatever is in an
-`Authorization` header no other site could have put there.
+needs the session's CSRF token, because browsers send cookies for whoever asks them to, and passwords that they have
+been asked for; a token in an `Authorization` header no other site could have put there.
 """
 
 from __future__ import annotations
@@ -66,9 +66,18 @@ class Identifier:
         return Identity(self._caller(request, login.principal), login.session)
 
     def check_csrf(self, request: RegistryRequest, identity: Identity) -> None:
-        """Raises `CsrfRefused` unless a request that changes something was meant by the one whose cookie it has."""
+        """
+        Raises `CsrfRefused` unless a request that changes something was meant by the one whose cookie, or whose
+        password, it has: browsers send both for whoever asks them to.
+        """
+        if identity.session is None and identity.principal.kind == "user" and self._is_from_elsewhere(request):
+            raise CsrfRefused("A page of another site cannot change anything here with a password.")
         if identity.session is not None and not self._sessions.is_csrf_token(identity.session, _csrf_token(request)):
             raise CsrfRefused("CSRF token was invalid or missing.")
+
+    def _is_from_elsewhere(self, request: RegistryRequest) -> bool:
+        origin: str | None = request.getHeader("Origin")
+        return origin not in (None, self._addresses.external_url(request))
 
     def _caller(self, request: RegistryRequest, principal: Principal) -> Caller:
         agent: str = request.getHeader("User-Agent") or ""

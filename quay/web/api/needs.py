@@ -146,7 +146,9 @@ class _Repository:
         if found is None:
             return self._missing(txn, principal, name)
         role = access.role(txn, principal, found)
-        if role is None or role < self.role:
+        if role is None:
+            raise _unseen(principal, name)
+        if role < self.role:
             raise Forbidden(f"{principal.name} may not {_VERBS[self.role]} {name}.")
         self._check_state(found)
         return Found(repository=found, role=role)
@@ -156,7 +158,7 @@ class _Repository:
         owner = namespace.find(txn, name.namespace)
         holds = principal.namespace_id is not None and scopes.permits(principal, self.scope or "")
         if owner is None or not holds or not permission.administers(txn, owner.id, principal.namespace_id or 0):
-            raise Forbidden(f"{principal.name} may not see {name}, or there is no such repository.")
+            raise _unseen(principal, name)
         if self.gone:
             return Found()
         raise NotFound(f"There is no repository {name}.")
@@ -167,6 +169,11 @@ class _Repository:
         if self.writable and found.state != "normal":
             state = "read-only" if found.state == "read_only" else "a mirror"
             raise ReadOnly(f"The repository {found.name} is {state}: nothing in it can be changed by hand.")
+
+
+def _unseen(principal: Principal, name: RepositoryName) -> Forbidden:
+    """What somebody is told of a repository that he may not see, and of one that there is not: the same."""
+    return Forbidden(f"{principal.name} may not see {name}, or there is no such repository.")
 
 
 _VERBS: Final = {Role.READ: "see", Role.WRITE: "change", Role.ADMIN: "administer"}

@@ -15,6 +15,7 @@ from quay.web.api.pages import PageQuery
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
 from quay.web.api.team import TeamOf, TeamView, team_of, team_view
+from quay.web.api.user import check_not_reserved
 from quay.web.api.views import Avatar, avatar
 
 routes = Routes("organization", "Manage organizations and their members.")
@@ -99,6 +100,7 @@ async def create(call: Call, body: NewOrg) -> str:
     """Create a new organization, which you administer."""
     if call.means.registry.policy.organizations_by_superusers and not call.principal.superuser:
         raise Forbidden("Only superusers of this registry may make organizations.")
+    check_not_reserved(call, body["name"])
     email = body.get("email") or None
 
     def make(txn: Transaction) -> None:

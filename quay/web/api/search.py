@@ -152,7 +152,9 @@ async def find_all(call: Call, query: FindQuery) -> FoundAll:
 
     def read(txn: Transaction) -> list[Any]:
         results: list[Any] = [_repository(hit) for hit in search.repositories(txn, call.reader_id, text, limit=OF_EACH)]
-        results += [_named(one.name, one.kind) for one in search.namespaces(txn, text, limit=OF_EACH)]
+        people = search.namespaces(txn, text, kinds=("user",), exact=_by_whole_name(call), limit=OF_EACH)
+        places = search.namespaces(txn, text, kinds=("organization",), limit=OF_EACH)
+        results += [_named(one.name, one.kind) for one in (*people, *places)]
         if _sees_accounts(call) and call.principal.namespace_id is not None:
             viewer = call.principal.namespace_id
             found = search.robots(txn, text, search.owners_for(txn, viewer), limit=OF_EACH)
@@ -162,6 +164,11 @@ async def find_all(call: Call, query: FindQuery) -> FoundAll:
 
     found = await call.read(read) if text else []
     return {"results": sorted(map(_closer(text), found), key=lambda one: -one["score"])}
+
+
+def _by_whole_name(call: Call) -> bool:
+    """Whether the caller finds only those people whose names he knows."""
+    return call.principal.kind == "anonymous" or not call.means.config.partial_user_autocomplete
 
 
 def _sees_accounts(call: Call) -> bool:
@@ -233,12 +240,11 @@ class Entities(TypedDict):
 async def entities(call: Call, prefix: str, query: EntityQuery) -> Entities:
     """Get a list of entities that match the specified prefix."""
     text = prefix.replace(" ", "").lower()[:_QUERY_LIMIT]
-    whole = call.principal.kind == "anonymous" or not call.means.config.partial_user_autocomplete
 
     def read(txn: Transaction) -> list[EntityView]:
         place = namespace.find(txn, query["namespace"]) if query["namespace"] else None
         organization = place if place is not None and place.kind == "organization" else None
-        found = search.namespaces(txn, text, kinds=("user",), exact=whole, limit=ENTITIES)
+        found = search.namespaces(txn, text, kinds=("user",), exact=_by_whole_name(call), limit=ENTITIES)
         if place is not None and _is_ours(txn, call, place):
             found += search.robots(txn, text, [place.id], limit=ENTITIES)
         shown = _people(txn, found, organization)

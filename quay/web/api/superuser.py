@@ -231,6 +231,8 @@ async def change_organization(call: Call, name: str, body: UpdateOrganization) -
 
     def change(txn: Transaction) -> InstallOrganization:
         old = _within_reach(txn, call, "organization", name)
+        if body.get("name", name) != name:
+            check_not_reserved(call, body["name"])
         renamed = renaming.rename(txn, old, body.get("name", name))
         if renamed.name != old.name:
             names: dict[str, Any] = {"old_name": old.name, "new_name": renamed.name}

@@ -306,7 +306,7 @@ class ConvertUser(TypedDict):
     plan: NotRequired[Annotated[str, Schema(maxLength=255, description="Not looked at")]]
 
 
-@routes.post("/user/convert", "convertUserToOrganization", needs.account("user:admin"), internal=True)
+@routes.post("/user/convert", "convertUserToOrganization", needs.account("user:admin"), fresh=True, internal=True)
 async def convert(call: Call, body: ConvertUser) -> Success:
     """Convert the user to an organization, and sign in who administers it."""
     in_person(call)

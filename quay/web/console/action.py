@@ -49,7 +49,7 @@ class Action:
     def each(cls, route: Route, fields: Fields) -> list[Action]:
         """One action for each value of the parameter of the path that the form sends several times. Raises as `of`."""
         given = {PATH + name: fields.get(PATH + name, ()) for name in route.parameters}
-        if not all(given.values()):
+        if not given or not all(given.values()):
             raise BadRequest("Nothing was chosen, so nothing was done.")
         count = max(map(len, given.values()))
         return [
