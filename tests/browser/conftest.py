@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.looking import AxeMissing, axe_core
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
 from tests.conftest import missing
 from tests.server import RunningQuay, User
@@ -64,6 +65,16 @@ def quay(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         assert (status, "Traceback" in server.log) == (0, False), server.log[-3000:]
 
 
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    try:
+        return axe_core()
+    except AxeMissing as reason:
+        missing("browser", reason)
+        raise
+
+
 @pytest.fixture(scope="module")
 def dev(quay: RunningQuay) -> User:
     """Somebody with an account."""
@@ -100,6 +111,7 @@ def visit(browser: Browser, quay: RunningQuay, sessions: dict[str, Any]) -> Iter
             storage_state=sessions[user.name] if user else None,
             ignore_https_errors=True,  # of a registry whose authority is its own
             locale="en-GB",
+            reduced_motion="reduce",  # so that colors are what they become at once
         )
         context.set_default_timeout(PATIENCE_MS)
         visitors.append(Visitor(context, quay.url))

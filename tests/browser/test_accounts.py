@@ -1,4 +1,4 @@
-"""People: signing in and out, second factors and tokens, organizations with their teams, and what programs are let do."""
+"""People: signing in and out, second factors and tokens, organizations and teams, and what programs are let do."""
 
 from __future__ import annotations
 

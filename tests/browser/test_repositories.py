@@ -1,4 +1,4 @@
-"""The life of an image as a developer sees it: a repository, a push, the tag, its end and its return, and who is told."""
+"""The life of an image as a developer sees it: a repository, a push, the tag, its end and return, and who is told."""
 
 from __future__ import annotations
 

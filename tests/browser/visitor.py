@@ -54,13 +54,20 @@ class Visitor:
 
     def go(self, path: str, status: int = 200) -> Response:
         """Go to an address of the registry, or to a whole one, which must be answered with `status`."""
-        address = path if "://" in path else f"{self.base}{path}"
+        address = self._whole(path)
         if status >= 400:
-            self._refusals.add(address)
+            self.expects_refusal(address)
         answer = self.page.goto(address)
         assert answer is not None, f"{address} is no other page"
         assert answer.status == status, f"{answer.status} for {address}: {self.page.inner_text('body')[:500]}"
         return answer
+
+    def expects_refusal(self, path: str) -> None:
+        """From here, or from a whole address, an error of the server is no problem."""
+        self._refusals.add(self._whole(path))
+
+    def _whole(self, path: str) -> str:
+        return path if path.startswith(("http:", "https:")) else f"{self.base}{path}"
 
     def follow(self, name: str, *, exact: bool = False) -> None:
         """Follow the link that is called so."""
