@@ -152,9 +152,9 @@ def take_up(txn: Transaction) -> tuple[Job, bool] | None:
     return begun, found.state == "running"
 
 
-def begin_again(txn: Transaction, uuid: str) -> None:
-    """It goes on from its beginning: nothing of it is done yet."""
-    values = {"done": 0, "begun_at": 0, "cursor": {}}
+def go_on(txn: Transaction, uuid: str, done: int, cursor: Mapping[str, Any]) -> None:
+    """It goes on from `cursor`, where so much was done; an empty one is the beginning."""
+    values = {"done": done, "begun_at": done, "cursor": dict(cursor)}
     txn.execute(sa.update(table).where(_ONE).values(**values), {"of_uuid": uuid})
 
 

@@ -107,11 +107,10 @@ class Jobs:
     async def _greet(self, one: Job, interrupted: bool, report: Report) -> None:
         if not interrupted:
             report.say(f"{job.KINDS[one.kind]}: begun for {one.requester}.")
-        elif one.cursor:
-            report.say("The server stopped in the middle of this: it goes on from where it was.")
-        else:
-            report.say("The server stopped in the middle of this: it begins again.")
-            await self._core.database.write(job.begin_again, one.uuid)
+            return
+        where = "goes on from where it was" if one.cursor else "begins again"
+        report.say(f"The server stopped in the middle of this: it {where}.")
+        await self._core.database.write(job.go_on, one.uuid, one.cursor.get("bytes", 0), one.cursor)
 
     async def _watch(self, one: Job, report: Report, working: Deferred[None], time: Time) -> None:
         """Write down how far it is, and end it when it is to stop."""

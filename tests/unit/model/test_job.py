@@ -58,7 +58,9 @@ def test_taken_up_again(transaction: Transaction) -> None:
     taken = taken_up(transaction, interrupted=True)
     assert (taken.started_ms, taken.begun_ms, taken.begun_at) == (began, transaction.now_ms, 7)
     assert (taken.cursor, taken.log) == ({"after": {"default": 2}}, "Seven.\n")
-    job.begin_again(transaction, made.uuid)
+    job.go_on(transaction, made.uuid, 6, {"after": {"default": 2}})
+    assert (found(transaction, made.uuid).done, found(transaction, made.uuid).begun_at) == (6, 6)
+    job.go_on(transaction, made.uuid, 0, {})
     again = found(transaction, made.uuid)
     assert (again.done, again.begun_at, again.cursor, again.log) == (0, 0, {}, "Seven.\n")
 

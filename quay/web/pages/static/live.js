@@ -1,4 +1,4 @@
-// Keeps the page of a job up to date, from the stream that it names; when the job has ended, the page is loaded anew.
+// Keeps jobs on a page up to date, each from the stream that it names; when one has ended, the page is loaded anew.
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -30,6 +30,7 @@ function show(place, job) {
     counted(job.done) + (job.unit === "bytes" ? "" : " blobs") + (job.total ? ` of ${counted(job.total)}` : "");
   part("remaining").textContent = job.remaining_s === null ? "" : `, about ${span(job.remaining_s)} to go`;
   const log = part("log");
+  if (log === null) return;
   const follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   log.textContent = job.log || "Nothing has been said yet.";
   if (follows) log.scrollTop = log.scrollHeight;
