@@ -126,6 +126,8 @@ class TarReader:
 
     def close(self) -> None:
         """There are no more bytes."""
+        if not (self._members or self._ended):
+            raise _no_tar()
         if not self._ended:
             raise ArchiveInvalid(
                 "The archive ends in the middle: a part of it is missing.", advice="Make or send it again."
@@ -273,7 +275,11 @@ def _check_sum(block: bytes) -> None:
     rest = block[:148] + b" " * 8 + block[156:]
     total = sum(rest)
     if _octal(block[148:156]) not in (total, total - 256 * sum(byte > 127 for byte in rest)):
-        raise ArchiveInvalid(
-            "This is no tar file, or it is damaged: the head of a member has the wrong checksum.",
-            advice="Send a docker-save archive or an OCI layout as tar, which may be compressed once, by gzip or zstd.",
-        )
+        raise _no_tar()
+
+
+def _no_tar() -> ArchiveInvalid:
+    return ArchiveInvalid(
+        "This is no tar file, or it is damaged: there is no head of a member where one should be.",
+        advice="Send what docker save made, or an OCI layout as tar; it may be compressed once, by gzip or zstd.",
+    )

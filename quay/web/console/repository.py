@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from quay.oci.reference import RepositoryName
-from quay.web.console import logs, repository_settings, tags
+from quay.web.console import archives, logs, repository_settings, tags
 from quay.web.console.chart import chart
 from quay.web.console.commands import Registry
 from quay.web.console.page import Context, PageTable, View, only_signed_in
@@ -136,6 +136,11 @@ async def current(view: View, repository: Context) -> Context:
 @tabs.tab("history", "Tag history", _has_images)
 async def history(view: View, repository: Context) -> Context:
     return await tags.history(view, repository)
+
+
+@tabs.tab("upload", "Upload", lambda repository: _has_images(repository) and tags.can_change(repository))
+async def upload(view: View, repository: Context) -> Context:
+    return await archives.upload(view, repository)
 
 
 @tabs.tab("logs", "Usage logs", _administers)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from quay.oci.reference import RepositoryName
 from quay.web.api.errors import BadRequest, NotFound
+from quay.web.console.archives import downloads
 from quay.web.console.commands import Registry
 from quay.web.console.page import Context, View
 
@@ -39,7 +40,7 @@ async def current(view: View, repository: Context) -> Context:
         "filter": wanted,
         "tag": await _one(view, repository, view.query["tag"]) if view.query.get("tag") else None,
         "fetch": await _fetch(view, repository, view.query["fetch"]) if view.query.get("fetch") else None,
-        "can_change": _can_change(repository),
+        "can_change": can_change(repository),
         "may_lock": view.config.immutable_tags,
         "may_expire": view.config.change_tag_expiration,
         "restored_for": repository["tag_expiration_s"],
@@ -58,7 +59,7 @@ async def history(view: View, repository: Context) -> Context:
         row["restorable"] = row["ended"] and row["end_ts"] > reaches
     return {
         "name": name,
-        "can_change": _can_change(repository),
+        "can_change": can_change(repository),
         "may_forget": view.config.permanently_delete_tags,
         "keeps": repository["tag_expiration_s"],
         **found,
@@ -91,7 +92,7 @@ def _row(tag: Context) -> Context:
 
 async def _one(view: View, repository: Context, name: str) -> Context:
     """The tag of this name as it is now. Raises `NotFound`."""
-    query = {"specificTag": name, "onlyActiveTags": "true", "limit": "1"}
+    query = {"specificTag": name, "onlyActiveTags": "true", "detailed": "true", "limit": "1"}
     found = await view.ask("listRepoTags", query=query, repository=_name(repository))
     if not found["tags"]:
         raise NotFound(f"{repository['full']} has no tag {name[:128]}: its history may know what became of it.")
@@ -114,6 +115,7 @@ async def _fetch(view: View, repository: Context, name: str) -> Context:
         "logins": registry.logins(user or "USER") if needs_login else [],
         "by_tag": registry.pulls(repository["full"], name, user),
         "by_digest": registry.image(repository["full"], tag["manifest_digest"]),
+        **downloads(view, repository["full"], tag, (user or "USER") if needs_login else ""),
     }
 
 
@@ -138,7 +140,8 @@ def _belongs(user: Context, organization: str) -> bool:
     return any(one["name"] == organization for one in mine)
 
 
-def _can_change(repository: Context) -> bool:
+def can_change(repository: Context) -> bool:
+    """Whether the one who looks may push tags, and delete them."""
     return bool(repository["can_write"] and repository["state"] == "NORMAL")
 
 

@@ -381,7 +381,7 @@ HARM = {
     "packed twice": (lambda: gzip.compress(gzip.compress(tar(*layout(IMAGE)))), "no tar file"),
     "xz": (lambda: b"\xfd7zXZ\0" + bytes(2000), "compressed by xz"),
     "zip": (lambda: b"PK\x03\x04" + bytes(2000), "compressed by zip"),
-    "empty": (lambda: b"", "ends in the middle"),
+    "empty": (lambda: b"", "no tar file"),
     "no archive": (lambda: b"<html>" * 1000, "no tar file"),
     "no images": (lambda: tar(("README", b"x" * 600)), "neither an index.json nor a manifest.json"),
     "wrong digest": (lambda: tar(*damaged(IMAGE)), "other bytes than its name says"),
