@@ -341,6 +341,17 @@ def test_what_the_repository_has_need_not_come(pusher, client):
     assert client.send(tar(*members)).json["tags"] == ["v1"]
 
 
+def test_an_index_of_which_only_a_part_came(application, client, pusher):
+    """Engines save an index of many platforms with the one that they have: the rest of it may be missing here, too."""
+    kept, other = INDEX.children
+    missing = {place(other.digest), *(place(Digest.of(blob)) for blob in other.blobs)}
+    common = {place(Digest.of(blob)) for blob in kept.blobs}
+    members = [one for one in layout(INDEX) if one[0] not in missing - common]
+    assert client.send(tar(*members)).json["digests"] == [INDEX.digest]
+    assert pusher.get(f"manifests/{kept.digest}").status == 200
+    assert pusher.get(f"manifests/{other.digest}").status == 404
+
+
 def test_only_who_may_write(application, pusher, client):
     """Nobody in particular is asked who he is, and who may not write is told so: before a byte of the body counts."""
     pusher.push(IMAGE, "v1")

@@ -1,10 +1,10 @@
 // What scripts add to an upload: a place to drop a file, how far it is, and a way to stop it.
 
-const units = ["B", "kB", "MB", "GB", "TB"];
+const units = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 function size(bytes) {
-  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
-  return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
+  return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
 }
 
 function span(seconds) {
