@@ -104,6 +104,9 @@ BODY_LIMIT: Final = 256 * 1024
 DEPTH_LIMIT: Final = 64
 """So deep may objects and arrays be in one another: whoever walks through what was stored has only so much stack."""
 
+VALUES_LIMIT: Final = 5000
+"""So many values a body may have, names of members among them: each is looked at, while everybody else waits."""
+
 _INTEGERS: Final = range(-(2**63), 2**63)
 _HEADERS: Final = {
     b"Access-Control-Allow-Origin": b"*",
@@ -359,11 +362,14 @@ def _not_a_number(constant: str) -> float:
 
 def _storable(value: Any) -> Any:
     """`value`, if a database can hold it: JSON can spell more than that. Raises `BadRequest`."""
-    rest = [(value, 0)]
+    rest, count = [(value, 0)], 0
     while rest:
         member, depth = rest.pop()
         if depth > DEPTH_LIMIT:
             raise BadRequest(f"The body is nested more than {DEPTH_LIMIT} levels deep.")
+        count += 2 * len(member) if isinstance(member, dict) else len(member) if isinstance(member, list) else 0
+        if count > VALUES_LIMIT:
+            raise BadRequest(f"The body has more than {VALUES_LIMIT} values.")
         if isinstance(member, dict):
             rest += [(part, depth + 1) for pair in member.items() for part in pair]
         elif isinstance(member, list):
