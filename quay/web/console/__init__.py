@@ -315,7 +315,7 @@ def _is_read_by_a_person(request: RegistryRequest) -> bool:
 
 _NO_PAGE: Final = {
     "heading": "There is nothing here",
-    "sentence": "Nothing is at this address, or nothing that you may see without signing in.",
+    "sentence": "Nothing is at this address, or nothing that you may see.",
 }
 _HEADINGS: Final[Mapping[int, str]] = {
     400: "This cannot be",

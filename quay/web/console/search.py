@@ -18,14 +18,15 @@ async def show(view: View) -> Context:
     """What the query `q` finds, among all that the one who looks may see."""
     text = view.query.get("q", "").strip()[:LONGEST]
     number = _page(view.query.get("page", ""))
+    if not text:
+        return {"q": "", "others": [], "repositories": [], "before": None, "after": None}
     found = await view.ask("conductRepoSearch", query={"query": text, "page": str(number)})
-    others = await view.ask("conductSearch", query={"query": text}) if text and number == 1 else {"results": []}
+    others = await view.ask("conductSearch", query={"query": text}) if number == 1 else {"results": []}
     named = [_named(view, one) for one in others["results"] if "is_public" not in one]
     return {
         "q": text,
         "others": named,
         "repositories": found["results"],
-        "first": found["start_index"] + 1,
         "before": view.at(page=number - 1 if number > 2 else None) if number > 1 else None,
         "after": view.at(page=number + 1) if found["has_additional"] else None,
     }

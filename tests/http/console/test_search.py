@@ -75,6 +75,15 @@ def test_odd_queries(application, query):
     assert Visitor(application, "devtable").open(f"/search?{query}").status in (200, 400)
 
 
+def test_no_query(application):
+    """Without a query nothing is looked for, and it is said what can be found."""
+    for query in ("", "?q=", "?q=%20"):
+        page = Visitor(application, "devtable").open(f"/search{query}")
+        assert page.status == 200
+        assert "Type above" in page.text
+        assert not any("devtable/" in link for link in page.links)
+
+
 def test_nothing_found(application):
     """An empty result says how words are matched, and how a repository is made: with the reader's own name and host."""
     page = Visitor(application, "reader").open("/search?q=xyzzy")
