@@ -32,7 +32,7 @@ WORKERS: Final = {
     "notifier": "Delivers notifications",
     "notification-log": "Forgets old deliveries of notifications",
     "jobs": "Runs the jobs that were asked for",
-    "certificate-renewal": "Renews the certificate of this server",
+    "tls-renewal": "Renews the certificate of this server",
 }
 """What the work in the background is for; one that is not here is told by its name."""
 
