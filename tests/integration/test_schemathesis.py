@@ -28,6 +28,8 @@ from tests.server import RunningQuay
 
 pytestmark = pytest.mark.timeout(600)
 
+schemathesis.serializer.alias("application/x-tar", "application/octet-stream")
+
 EXAMPLES = int(os.environ.get("QUAY_TEST_FUZZ", "10"))
 THOROUGH = "QUAY_TEST_FUZZ" in os.environ
 PATIENCE_S = 20
