@@ -29,6 +29,7 @@ SWITCHES = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP registry.test 127.0.0.1",
 )
 PATIENCE_MS = 20_000
 """So long Playwright waits for what a test wants to see."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
 
-AXE = "4.10.3"
+AXE = "4.14.1"
 CACHE = Path(__file__).parents[2] / ".cache" / f"axe-core-{AXE}"
 GRAVE = ("serious", "critical")
 

@@ -102,6 +102,20 @@ def test_a_command_is_copied(visit: Visit, quay: RunningQuay, dev: User, pushed:
     assert visitor.page.evaluate("navigator.clipboard.readText()").startswith(f"docker pull {quay.host}/{REPOSITORY}:")
 
 
+def test_copying_over_plain_http(visit: Visit, quay: RunningQuay) -> None:
+    """By a name that is not the machine's own, browsers trust plain HTTP less: copying works all the same."""
+    visitor = visit()
+    visitor.go(f"http://registry.test:{quay.port}/")
+    assert not visitor.page.evaluate("isSecureContext")
+    visitor.page.get_by_role("button", name="Copy").first.click()
+    visitor.reads("Copied")
+    visitor.page.keyboard.press("/")
+    visitor.page.keyboard.press("Control+V")
+    assert visitor.page.get_by_placeholder("Search").input_value().startswith("docker login registry.test")
+    said = [problem for problem in visitor.problems if "Cross-Origin-Opener-Policy" not in problem]
+    visitor.problems[:] = said  # of a header that is for TLS alone, Chromium says that it is
+
+
 def test_a_robot_and_its_token(visit: Visit, quay: RunningQuay, dev: User, pushed: str, tmp_path: Path) -> None:
     """The token of a new robot is shown once, and with the role that it is given, it pushes."""
     visitor = visit(dev)

@@ -24,7 +24,7 @@ async def home(view: View) -> Context:
         return {"own": None, "starred": [], "organizations": []}
     me = await view.ask("getLoggedInUser")
     own = await view.ask("listRepos", query={"namespace": me["username"], "last_modified": "true"})
-    starred = await view.ask("listStarredRepos")
+    starred = await view.ask("listRepos", query={"starred": "true", "last_modified": "true"})
     return {
         "own": own["repositories"],
         "starred": starred["repositories"],

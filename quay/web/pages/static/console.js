@@ -3,10 +3,16 @@
 import "./live.js";
 import "./suggest.js";
 
+async function copy(place) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(place.textContent);
+  getSelection().selectAllChildren(place); // over plain HTTP, browsers have no other way
+  return document.execCommand("copy");
+}
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+    await copy(button.previousElementSibling);
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = "Copy"), 2000);
   });
