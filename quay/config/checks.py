@@ -4,6 +4,7 @@ What only several keys together can get wrong, and what is allowed but worth a w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -25,6 +26,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _database(config)
     yield from _locations(config)
     yield from _tokens(config)
+    yield from _mail(config)
     passwords = config.direct_login and config.authentication == "Database"
     if not passwords and not config.app_specific_tokens:
         yield "FEATURE_APP_SPECIFIC_TOKENS: without passwords and tokens no user could log in; allow one of them."
@@ -81,6 +83,15 @@ def _tokens(config: Config) -> Iterator[str]:
         )
 
 
+def _mail(config: Config) -> Iterator[str]:
+    if config.mailing and config.mail_default_sender is None:
+        yield "MAIL_DEFAULT_SENDER: says from whom letters come, and MAIL_SERVER sends none without; give it."
+    if re.search(r":[0-9]+$", config.mail_server or ""):
+        yield "MAIL_SERVER: has a port in it; write that as MAIL_PORT."
+    if config.mailing and (config.mail_username is None) is not (config.mail_password is None):
+        yield "MAIL_USERNAME: goes together with MAIL_PASSWORD; give both, or neither."
+
+
 def concerns(config: Config) -> Iterator[str]:
     """A sentence for everything that works and is probably not meant."""
     tls = config.tls_certificate is not None or config.external_tls_termination
@@ -90,6 +101,8 @@ def concerns(config: Config) -> Iterator[str]:
         yield f"LISTEN: only this machine can connect, although clients are told {config.hostname}; use 0.0.0.0."
     if config.external_tls_termination and not config.trusted_proxies:
         yield "TRUSTED_PROXIES: is empty, so every request seems to come from the proxy; name the proxy's network."
+    if config.mailing and config.mail_password is not None and not config.mail_use_tls:
+        yield "MAIL_USE_TLS: is false, so MAIL_PASSWORD travels to the mail server in the clear."
     if config.super_users and not config.super_users_allowed:
         yield "SUPER_USERS: is ignored because FEATURE_SUPER_USERS is false."
     if config.events_redis is not None and config.database_uri.is_sqlite:

@@ -13,8 +13,6 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 LATER: Final[Mapping[str, str]] = {
-    "e-mail": """FEATURE_MAILING MAIL_SERVER MAIL_PORT MAIL_USE_TLS MAIL_USE_AUTH MAIL_USERNAME MAIL_PASSWORD
-        MAIL_DEFAULT_SENDER MAIL_FAIL_SILENTLY""",
     "building": """FEATURE_BUILD_SUPPORT FEATURE_GITHUB_BUILD FEATURE_BITBUCKET_BUILD FEATURE_GITLAB_BUILD
         FEATURE_READER_BUILD_LOGS BUILD_MANAGER BUILDMAN_HOSTNAME GITHUB_TRIGGER_CONFIG GITLAB_TRIGGER_CONFIG
         GITLAB_TRIGGER_KIND BITBUCKET_TRIGGER_CONFIG BUILDLOGS_OPTIONS DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT
@@ -80,6 +78,8 @@ NO_EFFECT: Final[Mapping[str, str]] = {
     "LISTEN says which addresses are used": "FEATURE_LISTEN_IP_VERSION",
     "LOG_LEVEL says what is logged": "LOGGING_LEVEL DEBUG",
     "a registry under test is no different": "TESTING",
+    "MAIL_USERNAME says whether it logs in to the mail server": "MAIL_USE_AUTH",
+    "what came of a letter is always on record": "MAIL_FAIL_SILENTLY",
     "caches are in memory and always exact": "DATA_MODEL_CACHE_CONFIG",
     "nothing is signed by a separate proxy": "JWTPROXY_SIGNER JWTPROXY_AUDIENCE",
     "signing keys are kept in the database": "INSTANCE_SERVICE_KEY_KID_LOCATION INSTANCE_SERVICE_KEY_LOCATION",

@@ -16,7 +16,19 @@ from typing import Any, Final, Literal
 import attrs
 
 from quay.config.secrets import DatabaseUri, Secret
-from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, Index, Minutes, Network, Port, Size
+from quay.config.values import (
+    Authentication,
+    Count,
+    Duration,
+    Endpoint,
+    Hostname,
+    Index,
+    MailSender,
+    Minutes,
+    Network,
+    Port,
+    Size,
+)
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 LogLevel = Literal["debug", "info", "warn", "error", "critical"]
@@ -29,6 +41,7 @@ REGISTRY: Final = "The registry"
 TAGS: Final = "Tags, expiration and the time machine"
 TOKENS: Final = "Tokens and keys"
 OUTSIDE: Final = "Calls to other servers"
+MAIL: Final = "E-mail"
 PROCESS: Final = "The process"
 
 
@@ -426,6 +439,31 @@ class Config:
         "WEBHOOK_HOSTNAME_BLACKLIST", [], OUTSIDE, "Names of hosts that are not called, whatever their addresses are."
     )
 
+    mailing_allowed: bool = setting(
+        "FEATURE_MAILING", True, MAIL, "Whether letters are sent; without MAIL_SERVER, none are."
+    )
+    mail_server: Hostname | None = setting(
+        "MAIL_SERVER", None, MAIL, "The name of the server that takes letters (SMTP), without a port."
+    )
+    mail_port: Port = setting("MAIL_PORT", 587, MAIL, "The port of MAIL_SERVER.")
+    mail_use_tls: bool = setting(
+        "MAIL_USE_TLS",
+        True,
+        MAIL,
+        "Whether MAIL_SERVER must speak TLS (STARTTLS), with a certificate for its name; if false, letters and "
+        "MAIL_PASSWORD travel in the clear.",
+    )
+    mail_username: str | None = setting(
+        "MAIL_USERNAME", None, MAIL, "The name with which to log in to MAIL_SERVER; if not given, nobody logs in."
+    )
+    mail_password: Secret | None = setting("MAIL_PASSWORD", None, MAIL, "The password of MAIL_USERNAME.")
+    mail_default_sender: MailSender | None = setting(
+        "MAIL_DEFAULT_SENDER",
+        None,
+        MAIL,
+        "From whom letters come, quay@example.org or Quay <quay@example.org>; needed where there is MAIL_SERVER.",
+    )
+
     log_level: LogLevel = setting(
         "LOG_LEVEL", "info", PROCESS, "The least important events that are logged.", ours=True
     )
@@ -447,6 +485,11 @@ class Config:
     def database_url(self) -> str:
         """What the database is opened with: DB_URI and DB_CONNECTION_ARGS in one. There may be a password in it."""
         return self.database_uri.reveal_with(self.database_arguments.for_libpq())
+
+    @property
+    def mailing(self) -> bool:
+        """Whether letters are sent: then there are a server and a sender."""
+        return self.mailing_allowed and self.mail_server is not None
 
     @property
     def scheme(self) -> Literal["http", "https"]:

@@ -17,7 +17,7 @@ import yaml
 from quay.config import foreign
 from quay.config.keys import SETTINGS, DatabaseArguments, Redis, Setting
 from quay.config.secrets import DatabaseUri, Secret
-from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, Minutes, Network, Size
+from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, MailSender, Minutes, Network, Size
 
 WORDS: Final[Mapping[object, str]] = {
     bool: "true or false",
@@ -28,6 +28,7 @@ WORDS: Final[Mapping[object, str]] = {
     Size: "size",
     Count: "number",
     Hostname: "host[:port]",
+    MailSender: "address or name <address>",
     Endpoint: "address:port",
     Network: "network",
     Secret: "secret",

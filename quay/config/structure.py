@@ -17,10 +17,21 @@ from cattrs.gen import make_dict_structure_fn
 from quay.config import foreign
 from quay.config.keys import StorageLocation
 from quay.config.secrets import Secret, Vault
-from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, Network, Size, parse_network, shown
+from quay.config.values import (
+    Authentication,
+    Count,
+    Duration,
+    Endpoint,
+    Hostname,
+    MailSender,
+    Network,
+    Size,
+    parse_network,
+    shown,
+)
 
 Hook = Callable[[Any, Any], Any]
-SCALARS: Final = (Duration, Size, Count, Hostname, Endpoint, Authentication)
+SCALARS: Final = (Duration, Size, Count, Hostname, MailSender, Endpoint, Authentication)
 
 
 class Misfit(ValueError):

@@ -24,6 +24,11 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
 _ENDPOINT = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})")
 
+_ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}"
+_SENDER = re.compile(rf"{_ADDRESS}|[^\x00-\x1f\x7f<>\ud800-\udfff]{{1,255}}<{_ADDRESS}>")
+MAIL_ADDRESS: Final = re.compile(_ADDRESS)
+"""An address to which a letter can go, of those that need no quotes and nothing but ASCII (RFC 5321)."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Hostile YAML can alias itself into values whose full repr would never end.
@@ -142,6 +147,21 @@ class Hostname(str):
         match = _HOST.fullmatch(value)
         if match is None or len(value) > 259 or not _fits(match["v6"], match["port"]):
             raise ValueError(f"{shown(value)} is not a host name; write registry.example.org or [2001:db8::1]:8443.")
+        return cls(value)
+
+
+class MailSender(str):
+    """From whom letters come: an address, or `Name <address>`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """The sender that `value` spells."""
+        if not isinstance(value, str) or _SENDER.fullmatch(value) is None:
+            raise ValueError(
+                f"{shown(value)} is not the sender of a letter; write quay@example.org or Quay <quay@example.org>."
+            )
         return cls(value)
 
 

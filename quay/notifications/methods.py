@@ -8,27 +8,32 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from quay.config.values import MAIL_ADDRESS
 from quay.database import Database, Transaction
 from quay.egress import Egress, EgressError, EgressRefused
 from quay.interfaces import INotice, INotificationMethod
-from quay.model import bell, repository
+from quay.model import account, bell, namespace, permission, repository
 from quay.model.notification import NotificationInvalid
+from quay.model.repository import Repository
+from quay.notifications.notice import EVENTS, tags_of
 
 ABSENT: Final[Mapping[str, str]] = {
-    "email": "E-mail is not configured here, so nobody can be told by it: use webhook, slack or quay_notification.",
+    "email": "This registry sends no e-mail (MAIL_SERVER): use webhook, slack or quay_notification.",
     "flowdock": "Flowdock was shut down in 2023: use webhook or slack.",
     "hipchat": "HipChat was shut down in 2019: use webhook or slack.",
 }
 """Quay's methods that are not offered, and what is said to those who ask for them."""
 
 SLACK_BLUE: Final = "#4C99D5"
+TAGS: Final = 50
+"""So many are named in a letter."""
 
 
 class NotDelivered(Exception):
@@ -167,6 +172,81 @@ def _audience(txn: Transaction, repository_id: int, kind: str, name: str) -> bel
 def _not_delivered(failure: Failure) -> str:
     failure.trap(NotificationInvalid)
     raise NotDelivered(str(failure.value)) from failure.value
+
+
+class SendLetter(Protocol):
+    """Sends one letter, or raises `EgressError`. See `quay.egress.mail.Mail`."""
+
+    def __call__(self, to: str, subject: str, text: str, *, uuid: str) -> Awaitable[None]: ...
+
+
+@implementer(INotificationMethod)
+class Email:
+    """
+    A letter to somebody who has to do with the repository anyway: nobody else can be made to get letters from here,
+    and that one may read a public repository is not enough. It is looked at again whenever a letter is sent.
+    """
+
+    signs = False
+
+    def __init__(self, database: Database, send: SendLetter) -> None:
+        self._database = database
+        self._send = send
+
+    def check(self, repository_id: int, config: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        email = config.get("email")
+        if not isinstance(email, str) or MAIL_ADDRESS.fullmatch(email) is None:
+            return fail(NotificationInvalid("This method needs an email in its config, as name@example.org."))
+        checking: Deferred[None] = self._database.read(_check_addressee, repository_id, email)
+        return checking.addCallback(lambda _: {"email": email})
+
+    def deliver(self, notice: INotice, config: Mapping[str, Any], secret: bytes) -> Deferred[str]:
+        return Deferred.fromCoroutine(self._deliver(notice, config["email"]))
+
+    async def _deliver(self, notice: INotice, email: str) -> str:
+        try:
+            await self._database.read(_check_addressee, notice.repository_id, email)
+            await self._send(email, _subject(notice), _letter(notice), uuid=notice.uuid)
+        except (NotificationInvalid, EgressError) as error:
+            raise NotDelivered(str(error)) from error
+        return "The mail server took the letter."
+
+
+def _check_addressee(txn: Transaction, repository_id: int, email: str) -> None:
+    place = repository.by_id(txn, repository_id)
+    if place is None or not _hears(txn, place, email):
+        raise NotificationInvalid(
+            f"No letters about this repository go to {email[:80]!r}: it must be the verified address of a user who has "
+            "been given a right to the repository, or the address of its organization."
+        )
+
+
+def _hears(txn: Transaction, place: Repository, email: str) -> bool:
+    found = namespace.find_by_email(txn, email)
+    if found is None or not found.enabled:
+        return False
+    if found.kind != "user":
+        return found.id == place.namespace_id
+    return account.standing(txn, found.id).verified and bool(permission.roles(txn, place, found.id))
+
+
+def _subject(notice: INotice) -> str:
+    return f"Repository {notice.payload['repository']} {EVENTS.get(notice.event, notice.event)}"
+
+
+def _letter(notice: INotice) -> str:
+    payload, tags = notice.payload, tags_of(notice.payload)
+    more = f" and {len(tags) - TAGS} more" if len(tags) > TAGS else ""
+    lines = [
+        f"{_subject(notice)}.",
+        "",
+        *([f"Tags: {', '.join(tags[:TAGS])}{more}"] if tags else []),
+        f"Repository: {payload['docker_url']}",
+        f"See {payload['homepage']}",
+        "",
+        "This letter comes because somebody who administers the repository has asked for it in its settings.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 @implementer(INotificationMethod)

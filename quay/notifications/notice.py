@@ -96,9 +96,14 @@ def notice(uuid: str, event: str, repository: Repository, place: Place, data: Ma
 
 
 def _text(event: str, payload: Mapping[str, Any]) -> str:
-    tags = payload.get("updated_tags") or payload.get("docker_tags") or payload.get("tags") or ()
-    rest = f" ({', '.join(map(str, tags))})" if tags else ""
+    tags = tags_of(payload)
+    rest = f" ({', '.join(tags)})" if tags else ""
     return f"Repository {payload['repository']} {EVENTS.get(event, event)}{rest}"
+
+
+def tags_of(payload: Mapping[str, Any]) -> list[str]:
+    """The tags that the payload of whatever event names."""
+    return [str(tag) for tag in payload.get("updated_tags") or payload.get("docker_tags") or payload.get("tags") or ()]
 
 
 def sample(event: str) -> Mapping[str, Any]:

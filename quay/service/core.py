@@ -30,7 +30,7 @@ from quay.registry.cache import Cache, Recent
 from quay.registry.manifests import Manifests
 from quay.registry.policy import Policy
 from quay.registry.uploads import Uploads
-from quay.service.outside import authorities, egress_of, methods_of, place_of
+from quay.service.outside import authorities, egress_of, letters_of, methods_of, place_of
 from quay.service.secrets import secret_of
 from quay.storage import open_store
 from quay.storage.upload import Budget
@@ -89,7 +89,7 @@ class Core:
             reactor,
             self.database,
             self.bus,
-            methods_of(reactor, self.database, self.egress),
+            methods_of(reactor, self.database, self.egress, letters_of(reactor, config, self.egress)),
             lambda: self.vault,
             place_of(config),
         )

@@ -14,7 +14,7 @@ from quay.config import Config
 from quay.database import Database
 from quay.egress import Egress, Policy
 from quay.interfaces import INotificationMethod
-from quay.notifications.methods import Bell, Slack, Webhook
+from quay.notifications.methods import Bell, Email, SendLetter, Slack, Webhook
 from quay.notifications.notice import Place
 
 
@@ -45,9 +45,33 @@ def authorities(path: Path) -> Any:
     return ssl.trustRootFromCertificates(found)
 
 
-def methods_of(reactor: Any, database: Database, egress: Egress) -> dict[str, INotificationMethod]:
+def letters_of(reactor: Any, config: Config, egress: Egress) -> SendLetter | None:
+    """What sends letters as the configuration says; None if none are sent."""
+    if not config.mailing or config.mail_server is None or config.mail_default_sender is None:
+        return None
+    from quay.egress.mail import Mail, Server  # looks this machine's name up: only where that is wanted
+
+    server = Server(
+        host=config.mail_server.strip("[]"),
+        port=config.mail_port,
+        tls=config.mail_use_tls,
+        username=config.mail_username,
+        password=None if config.mail_password is None else config.mail_password.reveal(),
+        sender=config.mail_default_sender,
+    )
+    return Mail(reactor, server, lambda: egress.trust).send
+
+
+def methods_of(
+    reactor: Any, database: Database, egress: Egress, letters: SendLetter | None
+) -> dict[str, INotificationMethod]:
     """The methods of notification by the names that the API has for them."""
-    return {"webhook": Webhook(egress, reactor.seconds), "slack": Slack(egress), "quay_notification": Bell(database)}
+    methods: dict[str, INotificationMethod] = {
+        "webhook": Webhook(egress, reactor.seconds),
+        "slack": Slack(egress),
+        "quay_notification": Bell(database),
+    }
+    return methods if letters is None else {**methods, "email": Email(database, letters)}
 
 
 def place_of(config: Config) -> Place:

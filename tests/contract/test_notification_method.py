@@ -12,21 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet import reactor
+from twisted.internet import reactor, ssl
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from quay.database import Database, Transaction
 from quay.database.engines import sqlite
 from quay.egress import Egress, Policy
+from quay.egress.mail import Mail, Server
 from quay.interfaces import INotice, INotificationMethod
 from quay.model import bell, namespace, permission, repository
 from quay.model.notification import NotificationInvalid
-from quay.notifications.methods import Bell, Memory, NotDelivered, Slack, Webhook
+from quay.notifications.methods import TAGS, Bell, Email, Memory, NotDelivered, Slack, Webhook
 from quay.notifications.notice import EVENTS, Notice, Place, notice, sample
 from quay.oci.reference import RepositoryName
 from quay.threads import ImmediatePool
+from tests.mailserver import PASSWORD, USERNAME, MailServer
 from tests.receiver import Receiver
+from tests.unit.egress.test_egress import certificate
 
 SECRET = b"s3cr3t-key"
 PLACE = Place("registry.example", "https://registry.example")
@@ -223,7 +227,50 @@ class SlackTests(ReceiverCase, MethodContract):
         assert "webhook-signature" not in sent.headers
 
 
-class BellTests(MethodContract, TestCase):
+class PeopleCase(TestCase):
+    """A private repository, those who may pull from it, and others."""
+
+    timeout = 20
+
+    @pytest.fixture(autouse=True)
+    def _template(self, sqlite_template: Path) -> None:
+        self.template = sqlite_template
+
+    def setUp(self) -> None:
+        directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, directory)
+        path = shutil.copy(self.template, directory / "quay.sqlite")
+        self.database = Database(reactor, sqlite(str(path)), ImmediatePool(), ImmediatePool())
+        self.addCleanup(self.database.stop)
+        self.repository_id, self.reader_id = self.successResultOf(self.database.write(self.populate))
+
+    @staticmethod
+    def populate(txn: Transaction) -> tuple[int, int]:
+        """Of those who may pull, `reader` has an address that is known to be his, `careless` one that is not."""
+
+        def user(name: str, verified: bool = True) -> int:
+            made = namespace.create_user(txn, name, email=f"{name}@x.example", time_machine_s=0, verified=verified)
+            return made.id
+
+        devtable, reader, careless, _ = (
+            user("devtable"),
+            user("reader"),
+            user("careless", verified=False),
+            user("stranger"),
+        )
+        namespace.create_organization(txn, "elsewhere", owner_id=reader, email="elsewhere@x.example", time_machine_s=0)
+        name = RepositoryName("devtable", "simple")
+        made = repository.create(txn, name, namespace_id=devtable, creator_id=None, public=False)
+        for one in (reader, careless):
+            permission.grant(txn, made.id, grantee_id=one, role=permission.Role.READ)
+        return made.id, reader
+
+    def break_down(self) -> None:
+        """Its right to pull is taken away: he is not told of a private repository any more."""
+        self.successResultOf(self.database.write(permission.revoke, self.repository_id, grantee_id=self.reader_id))
+
+
+class BellTests(PeopleCase, MethodContract):
     good = {"target": {"kind": "user", "name": "reader"}}
     bad = tuple(
         {"target": target}
@@ -241,29 +288,9 @@ class BellTests(MethodContract, TestCase):
         )
     )
 
-    @pytest.fixture(autouse=True)
-    def _template(self, sqlite_template: Path) -> None:
-        self.template = sqlite_template
-
     def setUp(self) -> None:
-        directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, directory)
-        path = shutil.copy(self.template, directory / "quay.sqlite")
-        self.database = Database(reactor, sqlite(str(path)), ImmediatePool(), ImmediatePool())
-        self.addCleanup(self.database.stop)
+        super().setUp()
         self.method = Bell(self.database)
-        self.repository_id, self.reader_id = self.successResultOf(self.database.write(self.populate))
-
-    @staticmethod
-    def populate(txn: Transaction) -> tuple[int, int]:
-        """A private repository, somebody who may pull from it, and somebody who may not."""
-        devtable, reader, _ = (
-            namespace.create_user(txn, name, time_machine_s=0) for name in ("devtable", "reader", "stranger")
-        )
-        name = RepositoryName("devtable", "simple")
-        made = repository.create(txn, name, namespace_id=devtable.id, creator_id=None, public=False)
-        permission.grant(txn, made.id, grantee_id=reader.id, role=permission.Role.READ)
-        return made.id, reader.id
 
     def rung(self) -> list[bell.Bell]:
         found: list[bell.Bell] = self.successResultOf(self.database.read(bell.page, self.reader_id, limit=100))
@@ -272,12 +299,102 @@ class BellTests(MethodContract, TestCase):
     def told(self) -> int:
         return len(self.rung())
 
-    def break_down(self) -> None:
-        """Its right to pull is taken away: he is not told of a private repository any more."""
-        self.successResultOf(self.database.write(permission.revoke, self.repository_id, grantee_id=self.reader_id))
-
     async def test_bell(self) -> None:
         """The bell is of the kind of the event, and has its payload."""
         await self.method.deliver(self.notice(), self.good, b"")
         (rung,) = self.rung()
         assert (rung.kind, rung.details) == ("repo_push", dict(self.notice().payload))
+
+
+class EmailTests(PeopleCase, MethodContract):
+    good = {"email": "reader@x.example"}
+    bad = tuple(
+        {"email": email}
+        for email in (
+            None,
+            7,
+            "",
+            "reader",
+            "Reader <reader@x.example>",
+            "nobody@x.example",
+            "stranger@x.example",
+            "careless@x.example",
+            "elsewhere@x.example",
+            "reader@x.example,stranger@x.example",
+            "reader@x.example\r\nBcc: stranger@x.example",
+        )
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        known = certificate("localhost")
+        self.server = MailServer(reactor, context=known.options(), login=True)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.server.stop()))
+        trust = ssl.trustRootFromCertificates([known])
+        sender = "Quay <quay@x.example>"
+        port = self.server.port
+        server = Server(host="localhost", port=port, tls=True, username=USERNAME, password=PASSWORD, sender=sender)
+        self.method = Email(self.database, Mail(reactor, server, lambda: trust).send)
+
+    def told(self) -> int:
+        return len(self.server.letters)
+
+    async def test_letter(self) -> None:
+        """The letter says what happened, where, and where to see it, and is the same letter whenever it comes again."""
+        await self.method.deliver(self.notice(), self.good, b"")
+        (letter,) = self.server.letters
+        assert (letter["To"], letter["From"]) == ("reader@x.example", "Quay <quay@x.example>")
+        assert letter["Subject"] == "Repository devtable/simple was pushed to"
+        assert letter["Message-ID"] == "<uuid-1@x.example>"
+        assert letter.get_content() == (
+            "Repository devtable/simple was pushed to.\n\n"
+            "Tags: latest, foobar\n"
+            "Repository: registry.example/devtable/simple\n"
+            "See https://registry.example/repository/devtable/simple\n\n"
+            "This letter comes because somebody who administers the repository has asked for it in its settings.\n"
+        )
+
+    async def test_owner(self) -> None:
+        """Whoever the repository belongs to can be told, however the address is written."""
+        assert await self.method.check(self.repository_id, {"email": "DevTable@x.example"})
+
+    async def test_public(self) -> None:
+        """That everybody may read a public repository does not bring everybody its letters."""
+        self.successResultOf(self.database.write(repository.set_public, self.repository_id, True))
+        with self.assertRaises(NotificationInvalid):
+            await self.method.check(self.repository_id, {"email": "stranger@x.example"})
+
+    async def test_disabled(self) -> None:
+        """Who is kept out gets no letters."""
+        self.successResultOf(self.database.write(namespace.set_enabled, self.reader_id, False))
+        with self.assertRaises(NotDelivered):
+            await self.method.deliver(self.notice(), self.good, b"")
+        assert self.told() == 0
+
+    async def test_organization(self) -> None:
+        """An organization hears of its own repositories."""
+
+        def own(txn: Transaction) -> int:
+            owner = namespace.find(txn, "elsewhere")
+            assert owner is not None
+            name = RepositoryName("elsewhere", "simple")
+            return repository.create(txn, name, namespace_id=owner.id, creator_id=None, public=False).id
+
+        self.repository_id = self.successResultOf(self.database.write(own))
+        await self.method.check(self.repository_id, {"email": "elsewhere@x.example"})
+        await self.method.deliver(self.notice(), {"email": "elsewhere@x.example"}, b"")
+        assert self.server.envelopes == [("quay@x.example", "elsewhere@x.example")]
+
+    async def test_many_tags(self) -> None:
+        """A letter stays short, however many tags there are."""
+        payload = {**self.notice().payload, "updated_tags": ["t" * 128] * 10_000}
+        told = Notice("uuid-1", "repo_push", self.repository_id, payload, "many")
+        await self.method.deliver(told, self.good, b"")
+        assert f"and {10_000 - TAGS} more" in self.server.letters[0].get_content()
+
+    async def test_server_away(self) -> None:
+        """A mail server that is away is a failure."""
+        await self.server.stop()
+        with self.assertRaises(NotDelivered) as caught:
+            await self.method.deliver(self.notice(), self.good, b"")
+        assert str(caught.exception) == "No connection to the mail server could be made."

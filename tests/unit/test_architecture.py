@@ -19,6 +19,7 @@ FORBIDDEN = {  # what is imported: who may
     "twisted.internet.threads.deferToThread": (),  # that pool resolves names: nothing else may fill it
     "twisted.internet.threads.deferToThreadPool": ("quay.threads",),
     "twisted.internet.defer.inlineCallbacks": (),
+    "twisted.mail": ("quay.egress",),  # and there not before it is needed: importing it looks a name up
     "twisted.web": ("quay.web", "quay.service"),
     "twisted.web.client": ("quay.egress",),
     "twisted.web.iweb": ("quay.web", "quay.egress"),

@@ -110,10 +110,11 @@ def test_init_impossible(elsewhere: Path) -> None:
 
 def test_check(elsewhere: Path) -> None:
     """`quay config check` names the file, where data is and what is remarkable, and no password."""
-    Path("q.yaml").write_text("DATA: /srv\nDB_URI: postgresql://quay:hunter2@db/quay\nFEATURE_MAILING: true\n")
+    Path("q.yaml").write_text("DATA: /srv\nDB_URI: postgresql://quay:hunter2@db/quay\nFEATURE_PROXY_CACHE: true\n")
     result = run("--config", "q.yaml", "config", "check")
     assert result.exit_code == 0
-    assert result.stderr == "Warning: FEATURE_MAILING: not implemented yet (e-mail), so it has no effect.\n"
+    about = "FEATURE_PROXY_CACHE: not implemented yet (the pull-through cache), so it has no effect."
+    assert result.stderr == f"Warning: {about}\n"
     assert result.stdout == (
         "q.yaml can be used.\n"
         "Data: /srv. Database: postgresql://db/quay.\n"
@@ -123,7 +124,7 @@ def test_check(elsewhere: Path) -> None:
 
 def test_check_fails(elsewhere: Path) -> None:
     """Problems go to standard error, one per line, after the warnings, and the exit status is 1."""
-    Path("q.yaml").write_text("SETUP_COMPLETE: 1\nLISTN: x\nFEATURE_MAILING: true\n")
+    Path("q.yaml").write_text("SETUP_COMPLETE: 1\nLISTN: x\nFEATURE_PROXY_CACHE: true\n")
     result = run("config", "check", QUAY_CONFIG="q.yaml")
     assert (result.exit_code, result.stdout) == (1, "")
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["Warning", "LISTN", "SETUP_COMPLETE"]

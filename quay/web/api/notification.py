@@ -23,10 +23,10 @@ _NEED = needs.repository(Role.ADMIN)
 
 
 class NotificationCreate(TypedDict):
-    """A new notification. What `config` has is up to the method: a `url`, or a `target` with its kind and name."""
+    """A new notification. What `config` has is up to the method: a `url`, a `target` with kind and name, an `email`."""
 
     event: Annotated[str, Schema(description="What to tell of: repo_push, build_failure, …", maxLength=64)]
-    method: Annotated[str, Schema(description="How: webhook, slack or quay_notification", maxLength=64)]
+    method: Annotated[str, Schema(description="How: webhook, slack, quay_notification or email", maxLength=64)]
     config: Annotated[dict[str, Any], Schema(description="What the method needs to know", maxProperties=32)]
     eventConfig: Annotated[dict[str, Any], Schema(description="What narrows the event", maxProperties=32)]
     title: NotRequired[Annotated[str | None, Schema(description="What to call it", maxLength=255)]]

@@ -23,7 +23,7 @@ EVENTS: Final = (
 )
 """What one can choose to be told of; the API knows Quay's events of builds and scanners, too."""
 
-METHODS: Final = {"webhook": "Webhook", "slack": "Slack", "quay_notification": "Bell"}
+METHODS: Final = {"webhook": "Webhook", "slack": "Slack", "quay_notification": "Bell", "email": "E-mail"}
 STATES: Final = (("NORMAL", "Normal"), ("READ_ONLY", "Read-only: nothing in it can be changed"))
 
 
@@ -43,6 +43,7 @@ async def settings(view: View, repository: Context) -> Context:
         "event_texts": dict(EVENTS),
         "states": STATES,
         "signing": view.config.signing,
+        "mailing": view.config.mailing,
         "namespaces": await _namespaces(view, repository),
     }
 

@@ -501,3 +501,58 @@ class TestBell:
             assert Client(application).get(f"/user/notifications{suffix}").status == 401
         assert Client(application).put("/user/notifications/x", {"dismissed": True}).status == 401
         assert Client(application, "reader").get("/user/notifications/nothing").status == 404
+
+
+class TestEmail:
+    EMAIL = WEBHOOK | {"method": "email", "config": {"email": "reader@example.com"}}
+    SHARED = PATH.replace("simple", "shared")
+
+    @pytest.fixture
+    def letters(self):
+        return []
+
+    @pytest.fixture
+    def application(self, make_application, letters):
+        made = make_application(MAIL_SERVER="mail.example", MAIL_DEFAULT_SENDER="quay@example.com")
+
+        async def send(to, subject, text, *, uuid):
+            letters.append((to, subject, text, uuid))
+
+        made.core.notifications._methods["email"]._send = send
+        return made
+
+    def test_flow(self, client, application, letters):
+        """A push is told in a letter to whom it was meant for, and the log of deliveries says so."""
+        answer = client.post(self.SHARED, self.EMAIL)
+        assert (answer.status, answer.json["config"]) == (201, {"email": "reader@example.com"})
+        assert "secret" not in answer.json
+        push(application, "latest", repository="devtable/shared")
+        run(application)
+        ((to, subject, text, uuid),) = letters
+        assert (to, subject) == ("reader@example.com", "Repository devtable/shared was pushed to")
+        assert "Tags: latest\n" in text and "/repository/devtable/shared\n" in text
+        (logged,) = client.get(f"{self.SHARED}{answer.json['uuid']}/deliveries").json["deliveries"]
+        assert (logged["event_uuid"], logged["outcome"]) == (uuid, "The mail server took the letter.")
+
+    @pytest.mark.parametrize("email", ["freshuser@example.com", "buynlarge@example.com", "x@example.org", "x", None])
+    def test_refused(self, client, email):
+        """Nobody who has nothing to do with the repository can be made to get letters."""
+        answer = client.post(self.SHARED, self.EMAIL | {"config": {"email": email}})
+        assert (answer.status, answer.json["error_type"]) == (400, "invalid_request")
+        assert client.get(self.SHARED).json == {"notifications": []}
+
+    def test_right_is_lost(self, client, application, letters):
+        """Who has lost his right to the repository gets no letters about it any more."""
+        uuid = client.post(self.SHARED, self.EMAIL).json["uuid"]
+        assert client.delete("/repository/devtable/shared/permissions/user/reader").status == 204
+        push(application, "latest", repository="devtable/shared")
+        run(application)
+        (logged,) = client.get(f"{self.SHARED}{uuid}/deliveries").json["deliveries"]
+        assert not logged["delivered"] and "must be the verified address" in logged["outcome"]
+        assert letters == []
+
+
+def test_no_mail(client):
+    """Where no letters are sent, that is said."""
+    answer = client.post(PATH, TestEmail.EMAIL)
+    assert (answer.status, "sends no e-mail" in answer.json["detail"]) == (400, True)

@@ -281,6 +281,15 @@ def test_bell(application, devtable):
     assert "user devtable" in safe(settings(devtable))
 
 
+def test_email(make_application):
+    """Letters are offered where there is a mail server, and the settings say to whom they go."""
+    application = make_application(MAIL_SERVER="mail.example", MAIL_DEFAULT_SENDER="quay@example.com")
+    devtable = Visitor(application, "devtable")
+    (form,) = [form for form in settings(devtable).forms if form.first("field.method") == "email"]
+    devtable.send(form, **{"field.config.email": "devtable@example.com"})
+    assert "devtable@example.com" in safe(settings(devtable))
+
+
 def test_visibility(application, devtable):
     """A repository is made public with a choice."""
     devtable.send(settings(devtable).form("changeRepoVisibility"), field__visibility="public")

@@ -165,8 +165,9 @@ def test_environment_mistakes() -> None:
 
 def test_foreign_environment() -> None:
     """A key of Quay that is not implemented is treated alike, wherever it is set."""
-    assert "FEATURE_MAILING: not implemented yet (e-mail)" in warnings("", QUAY_FEATURE_MAILING="true")
-    assert warnings("", QUAY_FEATURE_MAILING="false") == ""
+    said = warnings("", QUAY_FEATURE_PROXY_CACHE="true")
+    assert "FEATURE_PROXY_CACHE: not implemented yet (the pull-through cache)" in said
+    assert warnings("", QUAY_FEATURE_PROXY_CACHE="false") == ""
 
 
 def test_load(tmp_path: Path) -> None:
@@ -225,6 +226,10 @@ def test_scheme(text: str, scheme: str) -> None:
         ("DISTRIBUTED_STORAGE_CONFIG: {}", "is not a mapping of locations"),
         ("DISTRIBUTED_STORAGE_CONFIG: {a: [FtpStorage, {}]}", "there is no driver 'FtpStorage'"),
         ('REGISTRY_TITLE: "a\\nb"', "is not a line of text"),
+        ("MAIL_SERVER: mail", "MAIL_DEFAULT_SENDER: says from whom letters come"),
+        ("MAIL_SERVER: mail:25\nMAIL_DEFAULT_SENDER: a@b.c", "MAIL_SERVER: has a port in it"),
+        ("MAIL_SERVER: mail\nMAIL_DEFAULT_SENDER: a@b.c\nMAIL_USERNAME: a", "goes together with MAIL_PASSWORD"),
+        ("MAIL_SERVER: mail\nMAIL_DEFAULT_SENDER: a@b.c\nMAIL_PASSWORD: a", "goes together with MAIL_PASSWORD"),
     ],
 )
 def test_contradictions(text: str, sentence: str) -> None:
@@ -243,6 +248,10 @@ def test_contradictions(text: str, sentence: str) -> None:
         ("USER_EVENTS_REDIS: {host: r}", "is SQLite, which serves one node"),
         ("DB_CONNECTION_ARGS: {sslmode: require}", "has no effect on the SQLite file"),
         ("SETUP_COMPLETE: false", "background work rests"),
+        (
+            "MAIL_SERVER: m\nMAIL_DEFAULT_SENDER: a@b\nMAIL_USERNAME: a\nMAIL_PASSWORD: b\nMAIL_USE_TLS: false",
+            "MAIL_USE_TLS: is false, so MAIL_PASSWORD travels",
+        ),
         ("SECRET_KEY: short", "SECRET_KEY: is shorter than 16"),
         ("USER_EVENTS_REDIS: {host: r, ssl_cert_reqs: none}", "USER_EVENTS_REDIS.ssl_cert_reqs: not used"),
     ],
@@ -302,3 +311,24 @@ def test_database_url_without_arguments() -> None:
 def test_a_key_outlives_its_tokens() -> None:
     """The longest life of a token is the same here and where tokens are made."""
     assert checks.LONGEST_TOKEN_S == token.MAX_LIFETIME
+
+
+@pytest.mark.parametrize(
+    ("text", "mailing"),
+    [
+        ("", False),
+        ("FEATURE_MAILING: true\nMAIL_DEFAULT_SENDER: a@b.c", False),
+        ("MAIL_SERVER: mail\nMAIL_DEFAULT_SENDER: Quay <a@b.c>", True),
+        ("MAIL_SERVER: mail\nFEATURE_MAILING: false", False),
+    ],
+)
+def test_mailing(text: str, mailing: bool) -> None:
+    """Letters are sent where there is a mail server for them, unless that is turned off."""
+    assert parse(text, {}, BASE).mailing is mailing
+
+
+@pytest.mark.parametrize("sender", ["quay", "a@b, c@d", "<a@b>, x", "'a@b\\r\\nBcc: c@d'", "Quay <a@b", "7"])
+def test_no_sender(sender: str) -> None:
+    """What could not stand in From is refused."""
+    (found,) = problems(f"MAIL_DEFAULT_SENDER: {sender}".replace("'", '"'))
+    assert found.startswith("MAIL_DEFAULT_SENDER: ") and "is not the sender of a letter" in found

@@ -27,7 +27,7 @@ def test_nothing_in_silence(key: str) -> None:
 @pytest.mark.parametrize("value", [None, False, "", [], {}])
 def test_off(value: object) -> None:
     """A feature that is off, or a setting that is empty, asks for what happens anyway."""
-    assert list(foreign.remarks({"FEATURE_MAILING": value, "MAIL_SERVER": value})) == []
+    assert list(foreign.remarks({"FEATURE_PROXY_CACHE": value, "BRANDING": value})) == []
 
 
 def test_always_on() -> None:
@@ -45,8 +45,8 @@ def test_zero_is_not_off() -> None:
 
 def test_one_sentence_for_a_subject() -> None:
     """Keys of one subject share a sentence."""
-    assert list(foreign.remarks({"MAIL_SERVER": "m", "MAIL_PORT": 25})) == [
-        "MAIL_SERVER, MAIL_PORT: not implemented yet (e-mail), so they have no effect."
+    assert list(foreign.remarks({"FEATURE_REPO_MIRROR": True, "REPO_MIRROR_INTERVAL": 25})) == [
+        "FEATURE_REPO_MIRROR, REPO_MIRROR_INTERVAL: not implemented yet (repository mirroring), so they have no effect."
     ]
 
 

@@ -32,7 +32,6 @@ def test_standalone_is_used() -> None:
 def test_standalone_is_told() -> None:
     """Everything in a standalone Quay's file that has no effect is named, subject by subject, and nothing else is."""
     assert load(STANDALONE, {}).warnings == (
-        "MAIL_DEFAULT_SENDER, MAIL_PORT: not implemented yet (e-mail), so they have no effect.",
         "BUILDLOGS_REDIS, LOG_ARCHIVE_LOCATION, USERFILES_LOCATION, USERFILES_PATH: not implemented yet (building), so "
         "they have no effect.",
         "FEATURE_SECURITY_NOTIFICATIONS, FEATURE_SECURITY_SCANNER, SECURITY_SCANNER_INDEXING_INTERVAL, "

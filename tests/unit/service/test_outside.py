@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
 from quay.config import Config, parse
 from quay.egress import EgressRefused
-from quay.service.outside import AuthoritiesUnusable, authorities, egress_of, place_of
+from quay.service.outside import AuthoritiesUnusable, authorities, egress_of, letters_of, methods_of, place_of
 from tests.unit.egress.test_egress import certificate
 
 
@@ -34,6 +35,20 @@ def test_place(tmp_path: Path) -> None:
     named = place_of(configured(tmp_path, "SERVER_HOSTNAME: registry.example:8443\nEXTERNAL_TLS_TERMINATION: true"))
     assert (named.host, named.url) == ("registry.example:8443", "https://registry.example:8443")
     assert place_of(configured(tmp_path, "LISTEN: 127.0.0.1:8080")).url == "http://127.0.0.1:8080"
+
+
+def methods(config: Config) -> list[str]:
+    """The methods of notification that there are."""
+    egress = egress_of(Clock(), config)
+    database: Any = None
+    return list(methods_of(Clock(), database, egress, letters_of(Clock(), config, egress)))
+
+
+def test_letters(tmp_path: Path) -> None:
+    """E-mail is a method where there is a mail server, and only there."""
+    given = "MAIL_SERVER: '[::1]'\nMAIL_DEFAULT_SENDER: quay@x.example\nMAIL_USERNAME: a\nMAIL_PASSWORD: b"
+    assert methods(configured(tmp_path, given)) == ["webhook", "slack", "quay_notification", "email"]
+    assert methods(configured(tmp_path)) == ["webhook", "slack", "quay_notification"]
 
 
 def test_authorities(tmp_path: Path) -> None:
