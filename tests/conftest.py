@@ -105,8 +105,9 @@ def shared_engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
         engine = sqlite(str(request.getfixturevalue("sqlite_template")))
     else:
         server: PostgresServer = request.getfixturevalue("postgres")
-        server.create("quay_shared", TEMPLATE)
-        engine = postgresql(server.url("quay_shared"))
+        name = f"quay_shared_{uuid4().hex}"
+        server.create(name, TEMPLATE)
+        engine = postgresql(server.url(name))
     yield engine
     engine.dispose()
 

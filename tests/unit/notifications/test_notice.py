@@ -33,6 +33,7 @@ def test_other_events(event: str) -> None:
         ("vulnerability_found", {"level": "3"}, {"level": "3"}),
         ("vulnerability_found", {"level": 0}, {"level": 0}),
         ("repo_image_expiry", {"days": 7}, {"days": 7}),
+        ("repo_image_expiry", {"days": "7"}, {"days": 7}),
     ],
 )
 def test_options(event: str, written: dict[str, Any], kept: dict[str, Any]) -> None:
@@ -52,7 +53,7 @@ def test_options(event: str, written: dict[str, Any], kept: dict[str, Any]) -> N
         ("repo_image_expiry", {}),
         ("repo_image_expiry", {"days": 0}),
         ("repo_image_expiry", {"days": True}),
-        ("repo_image_expiry", {"days": "7"}),
+        ("repo_image_expiry", {"days": "seven"}),
     ],
 )
 def test_bad_options(event: str, written: dict[str, Any]) -> None:
