@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def faults(visitor: Visitor, axe: str, name: str) -> list[str]:
     page = visitor.page
     page.evaluate(axe)
     found = _violations(visitor, {"resultTypes": ["violations"]})
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESKTOP, PHONE):
-            page.set_viewport_size(size)
-            _take_picture(visitor, f"{name}-{'phone' if size is PHONE else 'desktop'}-{theme}")
+    directory = os.environ.get("QUAY_TEST_SCREENSHOTS")
+    if directory:
+        _take_pictures(visitor, Path(directory), name)
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(PHONE)
     found += _violations(visitor, {"runOnly": {"type": "rule", "values": ["color-contrast", "target-size"]}})
     if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         found.append(f"on a telephone it is wider than the screen: {page.evaluate(_WIDEST)}")
@@ -85,8 +86,9 @@ _WIDEST = """
 """
 
 
-def _take_picture(visitor: Visitor, name: str) -> None:
-    directory = os.environ.get("QUAY_TEST_SCREENSHOTS")
-    if directory:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        visitor.page.screenshot(path=Path(directory) / f"{name}.png", full_page=True)
+def _take_pictures(visitor: Visitor, directory: Path, name: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for theme, (device, size) in product(("light", "dark"), (("desktop", DESKTOP), ("phone", PHONE))):
+        visitor.page.emulate_media(color_scheme=theme)
+        visitor.page.set_viewport_size(size)
+        visitor.page.screenshot(path=directory / f"{name}-{device}-{theme}.png", full_page=True)

@@ -37,7 +37,7 @@ def _tabs(name: str, path: str, *tabs: str, who: str = "devtable") -> list[Place
     return [Place(f"{name}-{tab}", f"{path}?tab={tab}", who) for tab in tabs]
 
 
-REPOSITORY_TABS = ("information", "tags", "history", "logs", "settings")
+REPOSITORY_TABS = ("information", "tags", "history", "upload", "logs", "settings")
 ORGANIZATION_TABS = (
     "repositories", "teams", "members", "collaborators", "robots", "defaults", "applications", "logs", "settings",
 )  # fmt: skip
@@ -66,7 +66,7 @@ PLACES = (
     Place("repository-empty", "/repository/devtable/empty"),
     Place("repository-fetch", "/repository/devtable/simple?tab=tags&fetch=latest"),
     Place("repository-tag", "/repository/devtable/simple?tab=tags&tag=latest"),
-    Place("repository-many-tags", "/repository/devtable/gargantuan?tab=tags"),
+    Place("repository-many-tags", "/repository/devtable/gargantuan?tab=tags&page=2"),
     Place("repository-of-organization", "/repository/buynlarge/orgrepo?tab=settings"),
     Place("repository-deliveries", "/repository/devtable/simple?tab=deliveries&uuid={notification}"),
     Place("manifest-index", "/repository/devtable/complex/manifest/{index}"),
@@ -92,7 +92,6 @@ PLACES = (
     Place("docs-found", "/docs/?q=robot", who=None),
     Place("doc", "/docs/quickstart", who=None),
     Place("doc-errors", "/docs/errors", who=None),
-    Place("doc-configuration", "/docs/configuration", who=None),
     Place("consent", f"/oauth/authorize?{_ASKED}"),
     Place("oauth-refused", "/oauth/authorize?client_id=nobody&redirect_uri=x&scope=repo:read", status=400),
     Place("oauth-token", "/oauth/localapp"),

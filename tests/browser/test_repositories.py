@@ -92,6 +92,24 @@ def test_tags_that_are_chosen_together(visit: Visit, quay: RunningQuay, dev: Use
     assert left == ["a"]
 
 
+def test_an_archive_is_uploaded(visit: Visit, dev: User, pushed: str, tmp_path: Path) -> None:
+    """A file that is chosen becomes tags, to which the answer leads; one that is no archive is refused in words."""
+    archive = shutil.make_archive(str(tmp_path / "image"), "tar", write_layout(image("uploaded"), tmp_path / "layout"))
+    visitor = visit(dev)
+    visitor.go(f"{pushed}?tab=upload")
+    chooser = visitor.page.locator("#file")
+    chooser.set_input_files({"name": "notes.tar", "mimeType": "application/x-tar", "buffer": b"no archive at all"})
+    visitor.expects_refusal(visitor.page.locator("form.upload").get_attribute("data-upload") or "")
+    visitor.page.get_by_role("button", name="Upload").click()
+    visitor.page.wait_for_selector(".flash.wrong")
+    chooser.set_input_files(archive)
+    visitor.type("Tag", "uploaded")
+    visitor.page.get_by_role("button", name="Upload").click()
+    visitor.told("Made of")
+    visitor.follow("uploaded", exact=True)
+    visitor.reads("The tag uploaded")
+
+
 def test_a_command_is_copied(visit: Visit, quay: RunningQuay, dev: User, pushed: str) -> None:
     """The button beside a command puts it into the clipboard, and says so."""
     visitor = visit(dev)
