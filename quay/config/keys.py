@@ -362,8 +362,10 @@ class Config:
     )
 
     change_tag_expiration: bool = setting(
-        "FEATURE_CHANGE_TAG_EXPIRATION", True, TAGS, "Whether users may say when a tag expires, and for how long "
-        "their deleted tags can be restored."
+        "FEATURE_CHANGE_TAG_EXPIRATION",
+        True,
+        TAGS,
+        "Whether users may say when a tag expires, and for how long their deleted tags can be restored.",
     )
     labeled_expiration_minimum: Duration = setting(
         "LABELED_EXPIRATION_MINIMUM", "1h", TAGS, "The shortest life that the label quay.expires-after gives a tag."
