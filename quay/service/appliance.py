@@ -270,9 +270,7 @@ class Appliance(Service):
         try:
             await gone
         except CancelledError:
-            log.warn(
-                "{count} connections were still busy after {grace} s", count=len(site.connections), grace=GRACE_S
-            )
+            log.warn("{count} connections were still busy after {grace} s", count=len(site.connections), grace=GRACE_S)
         if late.active():
             late.cancel()
 
