@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,9 @@ def test_from_an_empty_repository_to_a_tag(visit: Visit, quay: RunningQuay, dev:
     visitor.reads("Exactly this one, whatever the tag names later")
     assert f"docker pull {quay.host}/dev/first:1.0" in visitor.page.inner_text("main")
     assert "@sha256:" in visitor.copied("By digest")
+    with visitor.page.expect_download() as download:
+        visitor.page.locator("a[download]").first.click()
+    assert tarfile.is_tarfile(download.value.path())
     visitor.follow("Close")
     visitor.page.locator("a.digest").first.click()
     visitor.reads("Pull exactly this")
