@@ -155,10 +155,11 @@ def enable(surroundings: Surroundings, name: str) -> None:
 
 
 def _set_enabled(found: Config, name: str, enabled: bool) -> None:
-    from quay.model import namespace
+    from quay.model import namespace, session
 
     def change(txn: Transaction, account: Namespace) -> None:
         namespace.set_enabled(txn, account.id, enabled)
+        session.end_all(txn, account.id)
         _record(txn, account, "user_enable" if enabled else "user_disable", username=name)
 
     with explained():

@@ -183,6 +183,7 @@ async def change_user(call: Call, username: str, body: UpdateUser) -> InstallUse
             _record(call, txn, "user_change_email", user, email=body["email"], old_email=user.email)
         if "enabled" in body and body["enabled"] != user.enabled:
             namespace.set_enabled(txn, user.id, body["enabled"])
+            session.end_all(txn, user.id)  # else they would come back to life with the account
             _record(call, txn, "user_enable" if body["enabled"] else "user_disable", user)
         return _user_view(call, _account(txn, "user", username))
 

@@ -4,6 +4,7 @@ import pytest
 
 from quay.model import namespace
 from quay.testdata.people import PASSWORD
+from tests.http.api.browser import Browser
 from tests.http.api.client import Client, audited
 from tests.http.application import done
 
@@ -282,3 +283,15 @@ def test_without_superusers(make_application):
     """Where FEATURE_SUPER_USERS is off, there is nothing at these addresses."""
     application = make_application(SUPER_USERS=["devtable"], FEATURE_SUPER_USERS=False)
     assert Client(application, "devtable").get("/superuser/users/").status == 404
+
+
+def test_no_session_outlives_a_disabling(make_application):
+    """Somebody who was disabled signs in anew when he is enabled again: his old sessions stay dead."""
+    application = make_application()
+    browser = Browser(application)
+    assert browser.sign_in("reader").status == 200
+    administrator = Client(application, "devtable")
+    for enabled in (False, True):
+        assert administrator.put("/superuser/users/reader", {"enabled": enabled}).status == 200
+        assert browser.get("/user/").status == 401
+    assert browser.sign_in("reader").status == 200
