@@ -7,7 +7,6 @@ was right and what was wrong is on record, the password never is. Source: OWASP 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -62,11 +61,6 @@ class SignIn:
     def take_turn(self, request: RegistryRequest) -> None:
         """For who makes an account. Raises `TooManyRequests` after too many from one address."""
         self._arrivals.spend(neighbourhood(self._addresses.client_address(request)))
-
-    async def by_form(self, request: RegistryRequest, form: Mapping[str, str]) -> None:
-        """Sign in with what somebody typed: `username`, `password`, and `totp` if he has a second factor."""
-        user = await self.prove(request, form.get("username", ""), form.get("password", ""), form.get("totp") or None)
-        await self.enter(request, user)
 
     async def prove(self, request: RegistryRequest, username: str, password: str, totp: str | None) -> Namespace:
         """

@@ -227,7 +227,7 @@ async def list_tokens(call: Call, client_id: str, query: PageQuery) -> TokenPage
 
     found, more = pages.page(call.means.seals, about, await call.read(read), PAGE, lambda one: one.id)
     answer: TokenPage = {"tokens": [_token_view(one) for one in found]}
-    return {**answer, **more}  # type: ignore[typeddict-item]  # `more` has next_page, or nothing
+    return {**answer, **more}
 
 
 @routes.post(

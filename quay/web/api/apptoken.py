@@ -141,7 +141,7 @@ async def page_of_tokens(call: Call, query: TokenQuery, about: str, user_id: int
 
     found, more = pages.page(call.means.seals, about, await call.read(look), PAGE, lambda token: token.id)
     views = [_view(token) if user_id is not None else _view(token) | {"user": token.holder} for token in found]
-    return {"tokens": views, "only_expiring": query["expiring"], **more}  # type: ignore[typeddict-item]
+    return {"tokens": views, "only_expiring": query["expiring"], **more}
 
 
 def _soon_s(config: Config) -> int:

@@ -24,6 +24,12 @@ class PageQuery(TypedDict):
     next_page: NotRequired[str]
 
 
+class More(TypedDict, total=False):
+    """What an answer says of the page after it, if there is one."""
+
+    next_page: str
+
+
 def position(seals: Seals, token: str | None, about: str) -> Any:
     """
     What `next_page` was given for the list `about` (its nickname and what it was filtered by); None for the first page.
@@ -49,7 +55,7 @@ def token(seals: Seals, about: str, where: Any) -> str:
 
 def page(
     seals: Seals, about: str, found: Sequence[T], limit: int, where: Callable[[T], Any]
-) -> tuple[Sequence[T], dict[str, str]]:
+) -> tuple[Sequence[T], More]:
     """
     The first `limit` of what was `found` (one more was asked for than a page has), and the member `next_page` of the
     answer, if there is more. `where` gives the position of an item.

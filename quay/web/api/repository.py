@@ -153,7 +153,7 @@ async def list_repositories(call: Call, query: RepoQuery) -> RepoItems:
         kept, more = pages.page(call.means.seals, about, found, PAGE, lambda one: str(one.name))
         popular = activity.popularity(txn, [one.id for one in kept]) if query["popularity"] else None
         items = [item(one, popular, modified=query["last_modified"], starred=reader is not None) for one in kept]
-        return {"repositories": items, **more}  # type: ignore[typeddict-item]
+        return {"repositories": items, **more}
 
     return await call.read(read)
 

@@ -98,7 +98,7 @@ async def list_all(call: Call, query: RobotsQuery) -> RobotViews:
     room = membership.affordable(sizes) if held else limit
     kept, more = pages.page(call.means.seals, about, found, min(limit, room), lambda robot: robot.name)
     views = [_listed(robot, held.get(robot.id, Holdings())) for robot in kept]
-    return {"robots": views, **more}  # type: ignore[typeddict-item]  # `more` has next_page, or nothing
+    return {"robots": views, **more}
 
 
 @routes.get(f"{_USERS}/<robot_shortname>", "getUserRobot", needs.account("user:admin"))

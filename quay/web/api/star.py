@@ -40,7 +40,7 @@ async def list_starred(call: Call, query: StarQuery) -> RepoItems:
         found = listing.starred(txn, user_id, after=after, limit=PAGE + 1)
         kept, more = pages.page(seals, "listStarredRepos", found, PAGE, lambda one: str(one.name))
         items = [item(one, modified=False, starred=True) for one in kept]
-        return {"repositories": items, **more}  # type: ignore[typeddict-item]
+        return {"repositories": items, **more}
 
     return await call.read(read)
 

@@ -348,7 +348,7 @@ def _organization_view(account: Account) -> InstallOrganization:
     return {"name": account.name, "email": account.email, "avatar": avatar(account.name, "org", account.email)}
 
 
-async def _page(call: Call, query: PageQuery, about: str, view: Any) -> tuple[list[Any], dict[str, str]]:
+async def _page(call: Call, query: PageQuery, about: str, view: Any) -> tuple[list[Any], pages.More]:
     """One page of what `view` gives (in the thread of the database, because there may be thousands)."""
     limit = query.get("limit", MOST)
     after = pages.position(call.means.seals, query.get("next_page"), about) or ""

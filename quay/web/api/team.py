@@ -169,7 +169,7 @@ def permission_page(call: Call, about: str, found: list[Granted]) -> Permissions
         {"repository": {"name": each.repository.path, "is_public": each.public}, "role": str(each.role)}
         for each in kept
     ]
-    return {"permissions": permissions, **more}  # type: ignore[typeddict-item]  # `more` has next_page, or nothing
+    return {"permissions": permissions, **more}
 
 
 def team_of(name: str) -> TeamOf:
@@ -215,7 +215,7 @@ async def list_members(call: Call, teamname: str, query: MembersQuery) -> TeamMe
     members, can_edit = await call.read(read)
     kept, more = pages.page(call.means.seals, about, members, PAGE, lambda member: member.name)
     views = [_member_view(member.name, member.kind == "robot") for member in kept]
-    return {"name": teamname, "members": views, "can_edit": can_edit, **more}  # type: ignore[typeddict-item]  # as above
+    return {"name": teamname, "members": views, "can_edit": can_edit, **more}
 
 
 @routes.put(f"{_TEAM}/members/<membername>", "updateOrganizationTeamMember", needs.organization())
