@@ -78,6 +78,6 @@ setup(
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["quay = quay.__main__:main"]},
+    entry_points={"console_scripts": ["quay = appliance.__main__:main"]},
     zip_safe=False,
 )

@@ -1,4 +1,4 @@
-"""`python -m quay`, the `quay` command and the frozen binary: the environment of the process goes in here."""
+"""`python -m quay`, the server without its machine: the environment of the process goes in here."""
 
 from __future__ import annotations
 

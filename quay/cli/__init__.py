@@ -2,7 +2,8 @@
 The `quay` command: what an administrator types. It explains failures in sentences and exits with 0 (done), 1 (failed)
 or 2 (called wrongly).
 
-Nothing here reads the environment of the process: `quay.__main__` hands it over as the context's object.
+Nothing here reads the environment of the process: `quay.__main__` hands it over as the context's object, and so does
+`appliance.__main__`, whose `quay` has these commands and more.
 """
 
 from __future__ import annotations
@@ -315,12 +316,14 @@ def _new_text(file: Path) -> Iterator[IO[str]]:
 
 @quay.command(name="reference", hidden=True)
 @click.argument("part", type=click.Choice(["commands", "metrics"]))
-@pass_surroundings
-def show_part_of_reference(surroundings: Surroundings, part: str) -> None:
+@click.pass_context
+def show_part_of_reference(context: click.Context, part: str) -> None:
     """Print a page of the documentation that follows from the code, in Markdown."""
     from quay.cli import manual
 
-    click.echo(manual.commands(quay) if part == "commands" else manual.metrics(surroundings.data), nl=False)
+    root, surroundings = context.find_root().command, context.obj
+    assert isinstance(root, click.Group)  # this one, or the one that the appliance adds its commands to
+    click.echo(manual.commands(root) if part == "commands" else manual.metrics(surroundings.data), nl=False)
 
 
 @quay.command()

@@ -31,7 +31,7 @@ FORBIDDEN = {  # what is imported: who may
     "sqlite_utils": ("quay.database.transfer",),
     "ldap3": ("quay.auth.ldap",),
     "txredisapi": ("quay.coordination",),
-    "os.environ": ("quay.service", "quay.__main__"),
+    "os.environ": ("quay.service", "quay.__main__", "appliance.__main__"),
 }
 
 

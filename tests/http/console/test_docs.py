@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from quay.cli import manual, quay
+from appliance.cli import quay
+from quay.cli import manual
 from quay.oci import errors
 from quay.web.api import routes_of
 from quay.web.api.errors import DESCRIPTIONS
