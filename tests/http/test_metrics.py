@@ -1,8 +1,5 @@
 """/metrics and /health over the whole web tree."""
 
-from time import perf_counter
-
-import attrs
 import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,7 +14,7 @@ from quay.service.metrics import Metrics, ServerMetrics
 from quay.watchdog import Watchdog
 from quay.web.connections import Connections
 from quay.web.health import REMEMBERED_S
-from quay.web.metrics import Requests, kind_of
+from quay.web.metrics import kind_of
 from quay.worker import Worker
 from tests.http.application import NOW, Connection, done
 
@@ -172,37 +169,6 @@ def test_the_server_around_the_core():
     assert value("quay_worker_last_failure_timestamp_seconds", {"worker": "sweeper"}) == 0
     assert value("quay_reactor_stall_seconds_bucket", {"le": "+Inf"}) == 0
     assert Metrics(clock).registry.get_sample_value("quay_connections") is None
-
-
-def test_observing_is_cheap():
-    """Counting a request costs microseconds: the best of several rounds, so that a busy machine fails nothing."""
-    requests = Requests(Clock())
-    request = Finished()
-    rounds = []
-    for _ in range(20):
-        start = perf_counter()
-        for _ in range(500):
-            requests.observe(request)
-        rounds.append((perf_counter() - start) / 500)
-    assert min(rounds) < 10e-6
-
-
-@attrs.define
-class Body:
-    received: int = 0
-
-
-@attrs.define
-class Finished:
-    """As much of a request as is counted."""
-
-    method: bytes = b"GET"
-    path: bytes = b"/v2/library/busybox/manifests/latest"
-    code: int = 200
-    began: float = 0.0
-    sentLength: int = 1500
-    disconnected: bool = False
-    body: Body = attrs.field(factory=Body)
 
 
 # --- /health

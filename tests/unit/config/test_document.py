@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -110,23 +109,21 @@ def test_limits(tmp_path: Path) -> None:
             read_file(tmp_path / name)
 
 
+@pytest.mark.timeout(30)
 def test_billion_laughs(tmp_path: Path) -> None:
     """Aliases of aliases cost neither time nor a long error."""
     lines = ["a0: &a0 [lol, lol]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
     for key in ("LISTEN", "USER_EVENTS_REDIS", "DISTRIBUTED_STORAGE_CONFIG", "SUPER_USERS", "LOG_LEVEL", "DATA"):
-        began = time.monotonic()
         with pytest.raises(ConfigError) as caught:
             parse("\n".join([*lines, f"{key}: *a59", "DB_CONNECTION_ARGS: {sslmode: *a59}"]), {}, tmp_path)
-        assert time.monotonic() - began < 5
         assert max(map(len, caught.value.problems)) < 1000
 
 
+@pytest.mark.timeout(30)
 def test_many_unknown_keys(tmp_path: Path) -> None:
     """A file of nothing but unknown keys is refused soon; only the first are told their nearest."""
-    began = time.monotonic()
     with pytest.raises(ConfigError) as caught:
         parse("\n".join(f"SERVER_HOSTNAM{n}: 1" for n in range(5000)), {}, tmp_path)
-    assert time.monotonic() - began < 10
     assert len(caught.value.problems) == 5000
 
 

@@ -87,9 +87,9 @@ def test_depth_is_exact() -> None:
     ],
     ids=["numbers", "arrays", "digits", "integers", "surrogates", "space", "members"],
 )
-def test_four_mebibytes_are_read_or_refused_in_50_ms(raw: bytes, seconds: Callable[..., float]) -> None:
+def test_four_mebibytes_are_read_or_refused_soon(raw: bytes, cost: Callable[..., float]) -> None:
     """No document of the greatest size holds the reactor for longer than it may be held."""
-    assert seconds(load, raw) < 0.05
+    assert cost(load, raw) < 20
 
 
 MEMBERS = JsonObject(

@@ -185,8 +185,8 @@ def test_signatures_are_few() -> None:
         payload_of(json.dumps(document).encode())
 
 
-def test_greatest_keys_are_cheap(seconds: Callable[..., float]) -> None:
-    """The most signatures by the greatest keys take less than 50 ms."""
+def test_greatest_keys_are_cheap(cost: Callable[..., float]) -> None:
+    """The most signatures by the greatest keys cost little."""
     modulus, signature = (base64.urlsafe_b64encode(byte * 1024).decode().rstrip("=") for byte in (b"\xff", b"\x7f"))
     header = {"alg": "RS256", "jwk": {"kty": "RSA", "n": modulus, "e": "_____w"}}
     document = json.loads(bent(sign(PAYLOAD, MODULUS), header=header, signature=signature))
@@ -194,4 +194,4 @@ def test_greatest_keys_are_cheap(seconds: Callable[..., float]) -> None:
     raw = json.dumps(document).encode()
     with pytest.raises(ManifestUnverified):
         payload_of(raw)
-    assert seconds(payload_of, raw) < 0.05
+    assert cost(payload_of, raw) < 10

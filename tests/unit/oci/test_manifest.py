@@ -322,24 +322,24 @@ def test_bent_manifests_are_read_or_refused(data: st.DataObject) -> None:
         assert 400 <= refused.status < 500
 
 
-def test_parsing_is_cheap(image: Json, descriptor: Make, seconds: Callable[..., float]) -> None:
-    """A usual manifest takes less than 200 µs, and the most layers that are taken less than 50 ms."""
+def test_parsing_is_cheap(image: Json, descriptor: Make, cost: Callable[..., float]) -> None:
+    """A usual manifest costs next to nothing, and the most layers that are taken little."""
     image["layers"] = [descriptor(bytes([index])) for index in range(12)]
     usual, most = (json.dumps({**image, "layers": image["layers"] * count}).encode() for count in (1, 400))
-    assert seconds(parse, usual, types.OCI_MANIFEST) < 0.0002
-    assert seconds(parse, most, types.OCI_MANIFEST) < 0.05
+    assert cost(parse, usual, types.OCI_MANIFEST) < 0.1
+    assert cost(parse, most, types.OCI_MANIFEST) < 20
 
 
 @pytest.mark.parametrize(("layers", "word"), [(100_000, "too many members"), (6_000, "layers has 6000 elements")])
 def test_too_many_layers_are_refused(
-    image: Json, descriptor: Make, seconds: Callable[..., float], layers: int, word: str
+    image: Json, descriptor: Make, cost: Callable[..., float], layers: int, word: str
 ) -> None:
-    """A hundred thousand layers are refused in less than 50 ms, and so are some thousand."""
+    """A hundred thousand layers are refused at little cost, and so are some thousand."""
     image["layers"] = [{} if layers == 100_000 else descriptor()] * layers
     raw = json.dumps(image).encode()
     with pytest.raises(ManifestInvalid, match=word):
         parse(raw, types.OCI_MANIFEST)
-    assert seconds(parse, raw, types.OCI_MANIFEST) < 0.05
+    assert cost(parse, raw, types.OCI_MANIFEST) < 20
 
 
 def test_values_hash(image: Json, index: Json, old: Json) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -51,11 +51,9 @@ def test_accepts_answers_every_header(headers: list[str]) -> None:
 
 
 @pytest.mark.parametrize("header", ['"' * 16_000, '"\\' * 8_000, "q=0;" * 4_000, "," * 16_000, " " * 16_000])
-def test_accepts_is_cheap(header: str) -> None:
-    """A header of 16 KiB takes milliseconds, whatever is in it."""
-    started = time.perf_counter()
-    accepts([header], OCI_MANIFEST)
-    assert time.perf_counter() - started < 0.05
+def test_accepts_is_cheap(header: str, cost: Callable[..., float]) -> None:
+    """A header of 16 KiB costs little, whatever is in it."""
+    assert cost(accepts, [header], OCI_MANIFEST) < 5
 
 
 def test_normalise() -> None:

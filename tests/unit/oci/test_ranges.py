@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -78,12 +78,11 @@ def test_range_cuts_like_a_slice(start: int, end: int, size: int) -> None:
     assert part.content_range(size) == f"bytes {start}-{min(end, size - 1)}/{size}"
 
 
-def test_a_thousand_ranges_are_cheap() -> None:
+def test_a_thousand_ranges_are_cheap(cost: Callable[..., float]) -> None:
     """Many overlapping ranges cost no more than to be looked over once."""
     header = "bytes=" + ",".join("0-999" for _ in range(1_000))
-    started = time.perf_counter()
     assert parse_range(header, 1_000) is None
-    assert time.perf_counter() - started < 0.01
+    assert cost(parse_range, header, 1_000) < 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -131,11 +131,10 @@ def test_name_has_255_characters_at_most() -> None:
         RepositoryName.parse("a/" + "b" * 254)
 
 
-def test_hostile_text_is_refused_at_once() -> None:
+def test_hostile_text_is_refused_at_once(cost: Callable[..., float]) -> None:
     """No input makes a grammar try long."""
-    started = time.perf_counter()
     for text in ("a" + "-" * 250, "a-" * 120 + "/", "a" * 10**6, "a." * 10**6):
         for parse in (Digest.parse, Tag.parse, RepositoryName.parse):
             with pytest.raises((DigestInvalid, TagInvalid, NameInvalid)):
                 parse(text)
-    assert time.perf_counter() - started < 0.5
+            assert cost(parse, text) < 5

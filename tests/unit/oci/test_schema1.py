@@ -89,10 +89,10 @@ def test_faults(old: Json, change: Json, word: str) -> None:
     assert word in refused.value.message + refused.value.advice
 
 
-def test_the_most_layers_are_cheap(old: Json, seconds: Callable[..., float]) -> None:
-    """The most layers are read in less than 50 ms, and one more is refused."""
+def test_the_most_layers_are_cheap(old: Json, cost: Callable[..., float]) -> None:
+    """The most layers cost little, and one more is refused."""
     old["fsLayers"] = old["fsLayers"][:1] * LAYER_LIMIT
     old["history"] = old["history"][:1] * LAYER_LIMIT
-    assert seconds(view_of, old) < 0.05
+    assert cost(view_of, old) < 10
     with pytest.raises(ManifestInvalid, match="elements"):
         view_of({**old, "fsLayers": old["fsLayers"] + old["fsLayers"][:1]})
