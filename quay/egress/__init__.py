@@ -16,20 +16,18 @@ from typing import Any, Final
 
 import attrs
 import treq.client
-from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived
+from twisted.web.client import Agent
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from quay import __version__
+from quay.egress.flow import HANG_UP_S, Body, Patience, Sending, Stream, fields, translated
 from quay.egress.policy import Address, EgressError, EgressFailed, EgressRefused, Policy, Target
 from quay.egress.wire import Bytes, Collector, Line, PlainAgent
 
-__all__ = ["Answer", "Egress", "EgressError", "EgressFailed", "EgressRefused", "Policy", "Target"]
+__all__ = ["Answer", "Body", "Egress", "EgressError", "EgressFailed", "EgressRefused", "Policy", "Stream", "Target"]
 
 TIMEOUT_S: Final = 10.0
 LIMIT: Final = 64 * 1024
@@ -38,13 +36,15 @@ HEAD_LIMIT: Final = 64 * 1024
 DRAIN: Final = 16 * 1024
 DRAIN_S: Final = 1.0
 """How much of a body that nobody reads is waited for, and for how long."""
-HANG_UP_S: Final = 1.0
-"""How long a connection may take to close after the end of an answer."""
 AT_ONCE: Final = 16
+"""Requests, and as many streams besides: a long one does not keep a short one waiting."""
+PATIENCE_S: Final = 30.0
+"""How long a stream may stand still."""
 USER_AGENT: Final = f"quay-on-one-reactor/{__version__}"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_FOR_ANYBODY: Final = ("accept", "range", "user-agent")
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
@@ -68,7 +68,7 @@ class _Request:
     method: str
     target: Target
     headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes | Sending | None
     limit: int
 
 
@@ -84,6 +84,7 @@ class Egress:
         self.trust = trust
         self._resolver = resolver
         self._slots = DeferredSemaphore(AT_ONCE)
+        self._streams = DeferredSemaphore(AT_ONCE)
 
     def check(self, url: str) -> Target:
         """Where `url` leads, if nothing speaks against it before its name is looked up. Raises `EgressRefused`."""
@@ -113,6 +114,67 @@ class Egress:
         answered: Deferred[Answer] = self._slots.run(self._in_time, asked, redirects, timeout_s)
         return await answered
 
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        limit: int = LIMIT,
+        redirects: int = 0,
+        patience_s: float = PATIENCE_S,
+    ) -> Stream:
+        """
+        The answer to one request, as soon as its head is there: for the caller to close. Each side may take its time,
+        but not stand still for `patience_s` seconds. A body longer than `limit` fails in the middle. Redirects as in
+        `request`. Raises `EgressRefused`, `EgressFailed`.
+        """
+        given = {"User-Agent": USER_AGENT} | dict(headers or {})
+        _check_headers(given)
+        sending = None if body is None else Sending(body)
+        asked = _Request(method=method.upper(), target=self.check(url), headers=given, body=sending, limit=limit)
+        await self._streams.acquire()
+        try:
+            return await self._streaming(asked, redirects if sending is None else 0, patience_s)
+        except BaseException:
+            self._streams.release()
+            raise
+
+    async def _streaming(self, asked: _Request, redirects: int, patience_s: float) -> Stream:
+        for left in range(redirects, -1, -1):
+            response, line = await self._begun(asked, patience_s)
+            location = fields(response.headers).get("location")
+            if not redirects or response.code not in _REDIRECTS or location is None:
+                return self._stream(asked, response, line, patience_s)
+            line.hang_up(0)
+            if left:
+                asked = _redirected(asked, asked.target.follow(location))
+                self._policy.check(asked.target)
+        raise EgressFailed(f"{asked.target.host} redirects again and again.")
+
+    def _stream(self, asked: _Request, response: Any, line: Line, patience_s: float) -> Stream:
+        def hang_up(within_s: float) -> None:
+            self._streams.release()
+            line.hang_up(within_s)
+
+        return Stream(asked.target.host, response, asked.limit, self._reactor, patience_s, hang_up)
+
+    async def _begun(self, asked: _Request, patience_s: float) -> tuple[Any, Line]:
+        wide = attrs.evolve(asked, limit=2 * asked.limit)  # what TLS and chunks add; the stream counts the body
+        opening = Deferred.fromCoroutine(self._opened(wide))
+        patience = Patience(self._reactor, patience_s, opening.cancel)
+        if isinstance(asked.body, Sending):
+            asked.body.patience = patience
+        try:
+            return await opening
+        except CancelledError:
+            if patience.exhausted:
+                raise EgressFailed(f"{asked.target.host} did not answer within {patience_s:.0f} seconds.") from None
+            raise
+        finally:
+            patience.end()
+
     def _in_time(self, asked: _Request, redirects: int, timeout_s: float) -> Deferred[Answer]:
         def late(result: object, timeout: float) -> Answer:
             if isinstance(result, Answer):
@@ -137,25 +199,36 @@ class Egress:
         return answer
 
     async def _ask(self, asked: _Request) -> Answer:
-        target = asked.target
-        addresses = self._policy.choose(target.host, await self._addresses(target))
-        line = Line(self._reactor, target, addresses, self._policy, self.trust, asked.limit + HEAD_LIMIT)
+        response, line = await self._opened(asked)
         ended = False
         try:
-            answer = await self._talk(asked, line)
-            ended = answer.complete
-            return answer
-        except EgressError:
-            raise
+            collector = Collector(asked.limit or DRAIN)
+            response.deliverBody(collector)
+            body, ended = await (collector.done if asked.limit else self._drained(collector))
+            return Answer(response.code, fields(response.headers), body, ended)
         except Exception as error:
-            raise _translated(error, target.host) from None  # what lies below may quote the URL
+            raise translated(error, asked.target.host) from None  # what lies below may quote the URL
         finally:
             line.hang_up(HANG_UP_S if ended else 0)
 
-    async def _talk(self, asked: _Request, line: Line) -> Answer:
+    async def _opened(self, asked: _Request) -> tuple[Any, Line]:
+        """The head of the answer, and the line on which its body comes, for the caller to hang up."""
+        target = asked.target
+        addresses = self._policy.choose(target.host, await self._addresses(target))
+        line = Line(self._reactor, target, addresses, self._policy, self.trust, asked.limit + HEAD_LIMIT)
+        try:
+            return await self._talk(asked, line), line
+        except Exception as error:
+            line.hang_up(0)
+            raise translated(error, target.host) from None
+        except BaseException:
+            line.hang_up(0)
+            raise
+
+    async def _talk(self, asked: _Request, line: Line) -> Any:
         agent = PlainAgent(Agent.usingEndpointFactory(self._reactor, line))
         headers: Any = dict(asked.headers)  # a dict is invariant, and treq wants one of text or bytes
-        response: Any = await treq.client.HTTPClient(agent, data_to_body_producer=Bytes).request(
+        return await treq.client.HTTPClient(agent, data_to_body_producer=_producer).request(
             asked.method,
             asked.target.url,
             headers=headers,
@@ -164,10 +237,6 @@ class Egress:
             unbuffered=True,
             reactor=self._reactor,
         )
-        collector = Collector(asked.limit or DRAIN)
-        response.deliverBody(collector)
-        body, complete = await (collector.done if asked.limit else self._drained(collector))
-        return Answer(response.code, _fields(response.headers), body, complete)
 
     def _drained(self, collector: Collector) -> Deferred[tuple[bytes, bool]]:
         """Let a body end that nobody reads, within reason, because a cut connection fills the log of the other side."""
@@ -202,6 +271,10 @@ class _Lookup:
         self.done.callback(self._found)
 
 
+def _producer(body: bytes | Sending) -> IBodyProducer:
+    return IBodyProducer(Bytes(body) if isinstance(body, bytes) else body)
+
+
 def _check_headers(fields: Mapping[str, str]) -> None:
     for name, value in fields.items():
         if _TOKEN.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
@@ -212,31 +285,5 @@ def _redirected(asked: _Request, target: Target) -> _Request:
     """The same to another place; what was meant for one host is not shown to another."""
     headers = asked.headers
     if target.origin != asked.target.origin:
-        headers = {name: value for name, value in headers.items() if name.lower() in ("accept", "user-agent")}
+        headers = {name: value for name, value in headers.items() if name.lower() in _FOR_ANYBODY}
     return attrs.evolve(asked, target=target, headers=headers)
-
-
-def _fields(headers: Any) -> dict[str, str]:
-    return {
-        name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
-        for name, values in headers.getAllRawHeaders()
-    }
-
-
-def _translated(error: Exception, host: str) -> Exception:
-    """What went wrong, in a sentence that does not tell more of a network than whether it works."""
-    reasons: list[Any] = [error]
-    if isinstance(error, ResponseFailed | ResponseNeverReceived):
-        reasons += [reason.value if isinstance(reason, Failure) else reason for reason in error.reasons]
-    if any(isinstance(reason, CancelledError | ConnectingCancelledError) for reason in reasons):
-        return CancelledError()
-    if any(isinstance(reason, SSL.Error | VerificationError) for reason in reasons):
-        return EgressFailed(
-            f"No secure connection to {host} could be made: its certificate must be valid, for this name, and issued "
-            "by a CA that this registry knows (EGRESS_CA)."
-        )
-    if isinstance(error, ConnectError):
-        return EgressFailed(f"No connection to {host} could be made.")
-    if isinstance(error, ResponseFailed | ResponseNeverReceived | ConnectionClosed):
-        return EgressFailed(f"{host} ended the connection without a proper answer.")
-    return error
