@@ -6,6 +6,7 @@ interface of its own, and one contract test per interface runs against every pro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -138,6 +139,16 @@ class IIdentityProvider(Interface):
         """
         The id of the namespace of the user with this name (or e-mail address) and password; None if there is none,
         which takes as long for an unknown name as for a wrong password. Whether the user is disabled is not asked.
+        """
+
+
+class IFileKeeper(Interface):
+    """An `IBlobStore` that can keep files of this machine as they are."""
+
+    def keep_file(digest: Digest, path: Path) -> Deferred[int]:
+        """
+        Make the bytes of the file `path` the blob `digest`, by a second name for it or by a copy, and fire with their
+        number. Fails with `DigestMismatch` if they have another one.
         """
 
 

@@ -175,6 +175,12 @@ def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
     machine could not restore them whole. Raises `BlobInUse` if a reachable manifest names it, and `NameUnknown`.
     """
     lock(txn, repository_id)
+def linked_among(txn: Transaction, digest: Digest, repository_ids: Collection[int], *, limit: int = 1000) -> int | None:
+    """One of these repositories that links the blob; looks at `limit` at most that do."""
+    found = txn.execute(_SOURCES, {"digest": digest, "most": limit}).scalars()
+    return next((repository_id for repository_id in found if repository_id in repository_ids), None)
+
+
     blob_id = txn.execute(_LINKED, {"in_repository": repository_id, "digest": digest}).scalar()
     if blob_id is None:
         return False

@@ -8,6 +8,7 @@ from another repository", "Deleting blobs".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 
 from quay import faults
 from quay.database import Database
-from quay.interfaces import IBlobSource, IBlobStore
+from quay.interfaces import IBlobSource, IBlobStore, IFileKeeper
 from quay.model import blob as rows
 from quay.model.blob import Blob
 from quay.model.condemned import BytesInDoubt
@@ -125,11 +126,24 @@ class Blobs:
         seen_ms = int(self._clock.seconds() * 1000)
         if await store.stat(digest) is None:
             await store.keep(digest, data)
-        size, lease_s = len(data), self._policy.upload_s
+        return await self._link(repository, store, digest, len(data), seen_ms)
 
+    async def hold_file(self, repository: Repository, digest: Digest, path: Path) -> Blob | None:
+        """
+        Make the file `path` of this machine a blob of this repository, as it lies there; None if no store here can. It
+        must not be written to afterwards. Raises `DigestMismatch`, `StorageFailed`.
+        """
+        store = self._stores.target
+        if not IFileKeeper.providedBy(store):
+            return None
+        seen_ms = int(self._clock.seconds() * 1000)
+        size = await IFileKeeper(store).keep_file(digest, path)
+        return await self._link(repository, store, digest, size, seen_ms)
+
+    async def _link(self, repository: Repository, store: IBlobStore, digest: Digest, size: int, seen_ms: int) -> Blob:
         async def link(digest: Digest, **seen: Any) -> Blob:
             return await self._database.write(
-                rows.link_blob, repository.id, digest, size, store.location, lease_s=lease_s, **seen
+                rows.link_blob, repository.id, digest, size, store.location, lease_s=self._policy.upload_s, **seen
             )
 
         return await linked(self._clock, store, digest, seen_ms, link)
@@ -146,6 +160,16 @@ class Blobs:
         or among all.
         """
         return await self._database.read(rows.readable_source, digest, holder_id=holder_id, names=names)
+
+    async def adopt(self, target: Repository, digest: Digest) -> Blob | None:
+        """
+        Link the blob into `target` from any repository, for whoever administers all of them; None if none has it.
+        """
+        return await self._database.write(rows.adopt_blob, target.id, digest, lease_s=self._policy.upload_s)
+
+    async def among(self, digest: Digest, repository_ids: Collection[int]) -> int | None:
+        """One of these repositories that has the blob."""
+        return await self._database.read(rows.linked_among, digest, repository_ids)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Unlink the blob from this repository. Raises `BlobUnknown`; `Denied` while a manifest needs it."""

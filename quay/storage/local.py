@@ -17,9 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IFileSlice, IPool
+from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IFileKeeper, IFileSlice, IPool
 from quay.oci.reference import HEX_LENGTHS, Digest
 from quay.storage import BlobMissing, StorageMisconfigured, UploadBusy, UploadMissing
+from quay.storage.files import keep_file
 from quay.storage.layout import Layout, Medium, sync_directory
 from quay.storage.partial import PartialFile, write_all
 from quay.storage.upload import Budget, SegmentedUpload, is_upload_id
@@ -71,7 +72,7 @@ class FileSlice:
             self._medium.run("close a blob", os.close, self._fd).addErrback(_warn)
 
 
-@implementer(IBlobStore)
+@implementer(IBlobStore, IFileKeeper)
 class LocalBlobs:
     """The blobs below `root`, which is made when it is first needed; `pool` waits for the disk."""
 
@@ -128,6 +129,9 @@ class LocalBlobs:
 
     def keep(self, digest: Digest, data: bytes) -> Deferred[None]:
         return self._medium.run("keep a blob", PartialFile.keep, self._medium, self._layout, digest, data)
+
+    def keep_file(self, digest: Digest, path: Path) -> Deferred[int]:
+        return self._medium.run("keep a file", self._layout.made, keep_file, self._medium, self._layout, digest, path)
 
     def stat(self, digest: Digest) -> Deferred[int | None]:
         def measure() -> int | None:
