@@ -42,6 +42,7 @@ EXTRAS["dev"] = [
     *EXTRAS["redis"],
     "pytest>=8.3,<10",  # the runner
     "pytest-timeout>=2.3,<3",  # a hang is a failure
+    "pytest-xdist>=3.6,<4",  # tests on every core
     "hypothesis>=6.120,<7",  # property tests of the grammars
     "playwright>=1.49,<2",  # a browser at the console; it drives the Chromium of the distribution
     "openapi-spec-validator>=0.7.2,<1",  # both discovery documents are valid
@@ -57,7 +58,10 @@ EXTRAS["dev"] = [
     "import-linter>=2.1,<3",  # the direction of imports
     "towncrier>=24.8,<27",  # news fragments
     "tox>=4.23,<5",
+]
+EXTRAS["binary"] = [
     "pyinstaller>=6.11,<7",  # the one binary
+    "pyelftools>=0.31,<1",  # which C library it needs
 ]
 
 setup(
