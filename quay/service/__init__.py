@@ -37,6 +37,7 @@ from quay.service import logbook, upkeep
 from quay.service.appliance import Appliance
 from quay.service.core import Core, core_of
 from quay.service.founding import Restarts
+from quay.service.supervision import Supervisor
 from quay.threads import ImmediatePool
 
 log = Logger()
@@ -73,7 +74,7 @@ class QuayMaker:
             raise SystemExit(str(error)) from None
         for warning in config.warnings:
             log.warn("{warning}", warning=warning)
-        return Appliance(reactor, config, Restarts(surroundings))
+        return Appliance(reactor, config, Restarts(surroundings), Supervisor.of(os.environ, os.getpid()))
 
 
 quay = QuayMaker()
@@ -94,9 +95,11 @@ def serve(config: Config, surroundings: Surroundings) -> int:
 
     def again() -> None:
         anew.append(True)
+        appliance.supervision.reloading()
         reactor.callLater(ANSWERED_S, reactor.stop)
 
-    appliance = Appliance(reactor, config, Restarts(surroundings, again))
+    supervisor = Supervisor.of(os.environ, os.getpid())
+    appliance = Appliance(reactor, config, Restarts(surroundings, again), supervisor)
     reactor.callWhenRunning(appliance.startService)
     reactor.callWhenRunning(_reload_on_hangup, reactor, appliance)
     reactor.addSystemEventTrigger("before", "shutdown", _hurry)
@@ -230,8 +233,9 @@ def _become_anew() -> NoReturn:
 
 def _open_many_files() -> None:
     """Connections, uploads and downloads are open files: take as many as this process may have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now != most:  # where it has them all, it may be forbidden to ask
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _arm(points: str) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from quay import __version__
 from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
@@ -31,6 +32,7 @@ from quay.service.jobs import Jobs
 from quay.service.logbook import seal_key
 from quay.service.metrics import CoreMetrics, Metrics, ServerMetrics
 from quay.service.outside import AuthoritiesUnusable
+from quay.service.supervision import Supervision, Supervisor
 from quay.service.tls import Certificates, Renewal, TlsMetrics, TlsUnusable
 from quay.service.upkeep import Upkeep
 from quay.setup import CertificateFiles
@@ -82,12 +84,14 @@ EXPECTED: Final = (
 class Appliance(Service):
     """
     The whole server: a core, its workers and its ports. `failed` is the sentence with which it did not start;
-    `restarts` is what it knows of its own start.
+    `restarts` is what it knows of its own start, `supervisor` who is told how it does.
     """
 
     name = "quay"
 
-    def __init__(self, reactor: Any, config: Config, restarts: Restarts | None = None) -> None:
+    def __init__(
+        self, reactor: Any, config: Config, restarts: Restarts | None = None, supervisor: Supervisor | None = None
+    ) -> None:
         self._reactor = reactor
         self.config = config
         self._restarts = restarts or Restarts()
@@ -98,6 +102,7 @@ class Appliance(Service):
         self._lock = DataLock(config.data)
         self._metrics = Metrics(reactor)
         self._watchdog = Watchdog(reactor)
+        self.supervision = Supervision(reactor, supervisor or Supervisor(), self.core.database.check)
         self._site = self._made_site()
         self._plain_site = self._made_site()
         self._certificates: Certificates | None = None
@@ -120,6 +125,7 @@ class Appliance(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
+        self.supervision.startService()
         self._lock.acquire()
         if self._certificates is not None:
             self._certificates.load()
@@ -137,15 +143,18 @@ class Appliance(Service):
         self._plain_site.resource = plain_front_of(self.core)
         for line in await self._greeting():
             log.info("{line}", line=line)
+        self.supervision.ready(f"quay {__version__} serves {', '.join(map(self._url, self.ports))}")
 
     async def _stop(self) -> None:
         self._starting.cancel()
+        self.supervision.stopping()
         if not self.failed:
             log.info("Stopping")
         for port in (*self.ports, *self._plain_ports):
             await maybeDeferred(port.stopListening)
         for site in (self._site, self._plain_site):
             await self._retired(site)
+        await self.supervision.stopService()
         await self._watchdog.stopService()
         for worker in self._workers:
             await worker.stopService()
@@ -156,6 +165,7 @@ class Appliance(Service):
         if failure.check(CancelledError):
             return  # it was told to stop before it had started
         self.failed = failure.getErrorMessage()
+        self.supervision.failed(self.failed)
         if failure.check(*EXPECTED):
             log.critical("Quay could not start: {why}", why=self.failed)
         else:
@@ -174,7 +184,9 @@ class Appliance(Service):
     async def reload(self) -> None:
         """Take up certificates that were replaced on the disk; connections that are open go on."""
         if self._renewal is not None:
+            self.supervision.reloading()
             await self._renewal.reload()
+            self.supervision.ready()
 
     def _listen(self, endpoint: Endpoint, site: RegistrySite, certificates: Certificates | None) -> IListeningPort:
         listening = {"interface": endpoint.host, "backlog": 1024}
@@ -281,6 +293,8 @@ class Appliance(Service):
     async def _greeting(self) -> list[str]:
         lines = [f"Listening on {self._url(port)}" for port in self.ports]
         lines.append(f"Data in {self.config.data}, database {self.config.database_uri.place}")
+        if self._renewal is not None:
+            lines += await self.core.threads.blobs.run(self._renewal.introduction)
         address: Any = self.ports[0].getHost()
         return [*lines, *await invitation(self.core, Endpoint(address.host, address.port))]
 

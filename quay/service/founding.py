@@ -69,7 +69,8 @@ def url_of(config: Config, listening: Endpoint, token: str) -> str:
     """Where this machine's administrator opens the setup: by the registry's name, or by an address of the machine."""
     scheme = "https" if config.tls_key is not None else "http"
     anywhere = ip_address(listening.host).is_unspecified
-    host: Any = Endpoint(machine.addresses()[0] if anywhere else listening.host, listening.port)
+    host = str(Endpoint(machine.addresses()[0] if anywhere else listening.host, listening.port))
+    host = host.removesuffix(":443" if scheme == "https" else ":80")
     if config.hostname is not None:
         scheme, host = config.scheme, config.hostname
     return f"{scheme}://{host}/setup/?token={token}"

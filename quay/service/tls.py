@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from twisted.internet import ssl
 from twisted.logger import Logger
 
+from quay import authority
 from quay.authority import Unfit
 from quay.interfaces import IPool
 from quay.setup import CertificateFiles
@@ -35,7 +36,7 @@ class Certificates(ssl.ContextFactory):
     """
 
     def __init__(self, chain: Path, key: Path) -> None:
-        self._chain = chain
+        self.chain = chain
         self._key = key
         self._loaded = b""
         self._context: Any = None
@@ -49,10 +50,10 @@ class Certificates(ssl.ContextFactory):
     def load(self) -> bool:
         """Take what the files hold now; whether it is another pair than before. Raises `TlsUnusable`: all stays."""
         try:
-            content = self._chain.read_bytes() + self._key.read_bytes()
+            content = self.chain.read_bytes() + self._key.read_bytes()
             if content == self._loaded:
                 return False
-            own, *others = [ssl.Certificate.loadPEM(pem) for pem in _pems(self._chain.read_bytes())]
+            own, *others = [ssl.Certificate.loadPEM(pem) for pem in _pems(self.chain.read_bytes())]
             options = ssl.CertificateOptions(
                 privateKey=ssl.KeyPair.load(self._key.read_bytes(), crypto.FILETYPE_PEM).original,
                 certificate=own.original,
@@ -62,7 +63,7 @@ class Certificates(ssl.ContextFactory):
             context = options.getContext()  # here it shows whether the two belong together
         except (OSError, ValueError, crypto.Error, SSL.Error) as error:
             raise TlsUnusable(
-                f"TLS cannot be spoken with TLS_CERTIFICATE {self._chain} and TLS_KEY {self._key}: "
+                f"TLS cannot be spoken with TLS_CERTIFICATE {self.chain} and TLS_KEY {self._key}: "
                 f"{error or 'no certificate'}. Both must be PEM files that this user may read, and the key that of the "
                 "first certificate."
             ) from error
@@ -95,6 +96,17 @@ class Renewal:
         except Unfit as unfit:
             log.warn("The server's certificate cannot be renewed: {why}", why=str(unfit))
         await self.reload()
+
+    def introduction(self) -> list[str]:
+        """How clients get to know the authority of the certificate, if it is one's own. Waits for the disk."""
+        try:
+            own, current = self._files.authority(), self._files.current()
+        except (OSError, Unfit):  # a server that runs has said what is wrong with them
+            return []
+        shown = current is not None and self._certificates.chain == self._files.server
+        if own is None or current is None or not (shown and authority.is_issued_by(current.certificate, own)):
+            return []
+        return [f"Its authority, for clients to trust, is at /ca: SHA-256 {authority.fingerprint(own)}"]
 
     async def reload(self) -> None:
         """Show new connections what the files hold now; if that is no good, what they were shown before."""

@@ -25,6 +25,7 @@ from quay.setup import CertificateFiles
 from tests.distribution import Answer, Client, Image
 from tests.postgres import free_port
 from tests.server import PATIENCE, POLL, RunningQuay
+from tests.supervisor import Listener
 
 PASSWORD = "correct-horse"
 
@@ -32,8 +33,8 @@ PASSWORD = "correct-horse"
 class Fresh(RunningQuay):
     """A server whose port is in its configuration file, where the setup can change it."""
 
-    def __init__(self, data: Path) -> None:
-        super().__init__(data)
+    def __init__(self, data: Path, env: Mapping[str, str] | None = None) -> None:
+        super().__init__(data, env)
         del self._environment["QUAY_LISTEN"]
         (data / "quay.yaml").write_text(f"# by hand\nLISTEN: 127.0.0.1:{self.port}\n")
 
@@ -100,8 +101,23 @@ def address(server: RunningQuay) -> str:
     return str(found[0])
 
 
-def test_from_nothing_to_a_push(fresh: Fresh) -> None:
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    """Who watches the server."""
+    with Listener(tmp_path / "notify") as made:
+        yield made
+
+
+def test_from_nothing_to_a_push(tmp_path: Path, listener: Listener) -> None:
     """Four screens, one restart, and clients push; the process is the same one, and what was set by hand is there."""
+    with Fresh(tmp_path / "data", {"NOTIFY_SOCKET": str(listener.path)}) as fresh:
+        set_up_and_push(fresh)
+        told = [line for line in listener.now() if not line.startswith(("STATUS", "EXTEND", "WATCHDOG"))]
+        assert told == ["READY=1", "RELOADING=1", "READY=1"], "for who watches the process, a restart is a reload"
+        assert fresh.stop() == 0
+
+
+def set_up_and_push(fresh: Fresh) -> None:
     port, plain, pid = free_port(), free_port(), fresh.pid
     browser = Browser(fresh.port)
     assert browser.get(address(fresh)).expect(303).headers["Location"] == "/setup/administrator"
@@ -125,7 +141,6 @@ def test_from_nothing_to_a_push(fresh: Fresh) -> None:
     client.pull("ada/image", "latest", image)
     assert (fresh.data / "elsewhere").is_dir()
     assert fresh.log.count("/setup/?token=") == 1
-    assert fresh.stop() == 0
 
 
 def authority_of(plain: int, server: Fresh) -> Path:
