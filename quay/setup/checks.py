@@ -43,7 +43,7 @@ def names(answer: Names, bound: Collection[int]) -> Iterator[str]:
         if not _is_name(name):
             yield f"others: {name[:80]!r} is neither a host name nor an address; write each without a port."
     for endpoint in (*answer.listen, *answer.plain):
-        why = _refusal(endpoint) if endpoint.port not in bound else ""
+        why = refusal(endpoint) if endpoint.port not in bound else ""
         if why:
             yield f"listen: this server cannot listen on {endpoint}: {why}"
     if not answer.listen:
@@ -155,7 +155,7 @@ def _is_label(label: str) -> bool:
     return 0 < len(label) <= 63 and plain.isascii() and plain.isalnum() and not label.startswith("-")
 
 
-def _refusal(endpoint: Endpoint) -> str:
+def refusal(endpoint: Endpoint) -> str:
     """Why nobody could listen there; "" if that is possible."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
