@@ -376,6 +376,9 @@ class Config:
     immutable_tags: bool = setting(
         "FEATURE_IMMUTABLE_TAGS", True, TAGS, "Whether a tag can be locked, so that it is neither moved nor deleted."
     )
+    image_pull_stats: bool = setting(
+        "FEATURE_IMAGE_PULL_STATS", True, TAGS, "Whether it is counted how often tags are pulled, and when last."
+    )
     permanently_delete_tags: bool = setting(
         "PERMANENTLY_DELETE_TAGS", False, TAGS, "Whether users may put a tag beyond restoration before its time is up."
     )

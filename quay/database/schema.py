@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """What this code writes. A migration that older code may overlook leaves `SCHEMA_COMPAT` as it is."""
 
 SCHEMA_COMPAT: Final = 2
@@ -319,6 +319,16 @@ activity = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
     sa.Index(None, "day"),
     comment="how many entries the audit log got for it on a day: its popularity",
+)
+
+pull = sa.Table(
+    "pull",
+    metadata,
+    _ref("repository_id", "repository", primary_key=True),
+    sa.Column("subject", DigestText, primary_key=True, comment="a tag, the digest of a manifest, or '' for all"),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    _ms("last_ms"),
+    comment="how often something was pulled, and when the last time: sums, see quay.model.pull",
 )
 
 blob = sa.Table(

@@ -29,6 +29,7 @@ from quay.database.schema import (
     setting,
     tag,
 )
+from quay.model import pull
 from quay.model.condemned import Condemned, condemn_unlinked
 from quay.model.reachability import lock
 from quay.oci.errors import NameUnknown
@@ -156,8 +157,14 @@ def due_blobs(txn: Transaction, after: Position, limit: int) -> Page:
 
 # --- removing -----------------------------------------------------------------------------------------------------
 
-_REMOVE_TAGS: Final = sa.delete(tag).where(
-    tag.c.id.in_(_IDS), tag.c.repository_id == _REPOSITORY, tag.c.end_ms <= sa.bindparam("since", type_=sa.BigInteger())
+_REMOVE_TAGS: Final = (
+    sa.delete(tag)
+    .where(
+        tag.c.id.in_(_IDS),
+        tag.c.repository_id == _REPOSITORY,
+        tag.c.end_ms <= sa.bindparam("since", type_=sa.BigInteger()),
+    )
+    .returning(tag.c.name)
 )
 _REMOVABLE: Final = sa.select(manifest.c.id).where(
     manifest.c.id.in_(_IDS),
@@ -170,7 +177,7 @@ _LEASE_AGAIN: Final = (
     .where(repository_blob.c.repository_id == _REPOSITORY, repository_blob.c.blob_id.in_(_NAMED_BLOBS))
     .values(leased_until_ms=greatest(_LEASE, sa.bindparam("until", type_=sa.BigInteger())))
 )
-_REMOVE_MANIFESTS: Final = sa.delete(manifest).where(manifest.c.id.in_(_IDS))
+_REMOVE_MANIFESTS: Final = sa.delete(manifest).where(manifest.c.id.in_(_IDS)).returning(manifest.c.digest)
 _UNLINK: Final = (
     sa.delete(repository_blob)
     .where(repository_blob.c.repository_id == _REPOSITORY, repository_blob.c.blob_id.in_(_IDS), _LEASE <= _NOW, ~_NAMED)
@@ -184,7 +191,10 @@ def remove_tags(txn: Transaction, repository_id: int, ids: Collection[int]) -> i
     since = _held_since(txn, repository_id)
     if since is None:
         return 0
-    return txn.execute(_REMOVE_TAGS, {"ids": list(ids), "in_repository": repository_id, "since": since}).rowcount
+    where = {"ids": list(ids), "in_repository": repository_id, "since": since}
+    names = txn.execute(_REMOVE_TAGS, where).scalars().all()
+    pull.forget(txn, repository_id, names)
+    return len(names)
 
 
 def remove_manifests(txn: Transaction, repository_id: int, ids: Collection[int], grace_s: int) -> int:
@@ -203,7 +213,8 @@ def remove_manifests(txn: Transaction, repository_id: int, ids: Collection[int],
     doomed = {"ids": list(removable), "in_repository": repository_id, "until": txn.now_ms + grace_s * 1000}
     if removable:
         txn.execute(_LEASE_AGAIN, doomed)
-        txn.execute(_REMOVE_MANIFESTS, {"ids": doomed["ids"]})
+        digests = txn.execute(_REMOVE_MANIFESTS, {"ids": doomed["ids"]}).scalars().all()
+        pull.forget(txn, repository_id, digests)
     return len(removable)
 
 

@@ -26,6 +26,7 @@ from quay.database.schema import (
     oauth_code,
     permission,
     prototype,
+    pull,
     recovery_code,
     repository,
     repository_blob,
@@ -169,6 +170,7 @@ _CONTENT: Final[tuple[tuple[sa.Column[Any], ...], ...]] = (
     (manifest.c.id,),
     (repository_blob.c.repository_id, repository_blob.c.blob_id),
     (upload.c.uuid,),
+    (pull.c.repository_id, pull.c.subject),
 )
 """The keys of what a repository can have much of, in an order in which nothing is left pointing to what is gone."""
 

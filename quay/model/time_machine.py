@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from quay.database import Transaction
 from quay.database.engines import contains
 from quay.database.schema import manifest, namespace, repository, tag
-from quay.model import attachment
+from quay.model import attachment, pull
 from quay.model.reachability import forsake, lock, review, undelete
 from quay.model.repository import Repository
 from quay.model.tag import END, FOREVER, LIFETIMES, TagRow, current_row, refuse_if_immutable, retarget
@@ -157,6 +157,7 @@ def forget(
         refuse_if_immutable(txn, repository.id, name, manifest_id)
     parameters = {"in_repository": repository.id, "named": name, "of_manifest": manifest_id}
     gone = txn.execute(_FORGET_CURRENT if alive else _FORGET_ENDED, parameters).rowcount
+    pull.forget(txn, repository.id, [name])
     review(txn, repository.id, [manifest_id])
     forsake(txn, manifest_id, _since(txn, repository.time_machine_s), children=children)
     if alive:

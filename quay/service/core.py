@@ -29,6 +29,7 @@ from quay.registry.blobs import Blobs, Stores
 from quay.registry.cache import Cache, Recent
 from quay.registry.manifests import Manifests
 from quay.registry.policy import Policy
+from quay.registry.pulls import PullCounter
 from quay.registry.uploads import Uploads
 from quay.service.outside import authorities, egress_of, letters_of, methods_of, place_of
 from quay.service.secrets import secret_of
@@ -64,6 +65,7 @@ class Core:
         self.tasks = Tasks()
         self.cache = Cache(reactor.seconds)
         self.audit = AuditTrail(reactor, self.database, self.bus)
+        self.pulls = PullCounter(reactor, self.database, self.bus)
         self.passwords = Passwords(self.threads.cpu)
         self.keyring = Keyring(
             self.database,
@@ -146,6 +148,8 @@ class Core:
         await self.keyring.start()
         for part in (self.tasks, self.registry.uploads, self.audit, self.notifications):
             part.startService()
+        if self.config.image_pull_stats:
+            self.pulls.startService()
 
     async def _seals(self, configured: Secret | None, name: str) -> Seals:
         secret = await self.threads.blobs.run(secret_of, configured, self.config.data / name)
@@ -162,6 +166,7 @@ class Core:
         await self.tasks.stopService()
         await self.notifications.stopService()
         await self.audit.stopService()
+        await self.pulls.stopService()
         await self.keyring.stop()
         await _called(self.coordinator, "stop")
         await self.database.stop()
