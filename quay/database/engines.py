@@ -7,10 +7,12 @@ Source: SQLite "Write-Ahead Logging", "Result and Error Codes"; PostgreSQL "Expl
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 import attrs
 import sqlalchemy as sa
@@ -56,6 +58,15 @@ def sqlite(path: str) -> sa.Engine:
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def sqlite_copy(path: str) -> sa.Engine:
+    """A copy of a SQLite database that nobody changes: it may lie on a medium that cannot be written to."""
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True, check_same_thread=False)
+
+    return sa.create_engine("sqlite://", creator=connect, hide_parameters=True, poolclass=sa.NullPool)
 
 
 def _set_pragmas(connection: DBAPIConnection, record: object) -> None:
@@ -120,6 +131,16 @@ def lock(statement: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
     passed over if `skip`); on SQLite the single writer has locked everything already.
     """
     return statement.with_for_update(skip_locked=skip)
+
+
+def take_turns(connection: sa.Connection, name: str, *, alone: bool) -> None:
+    """
+    Until the transaction ends, nobody else has the turn `name`, if it is taken `alone`; or nobody has it alone. Waits.
+    On SQLite, the single writer is always alone.
+    """
+    if connection.dialect.name == "postgresql":
+        lock = sa.func.pg_advisory_xact_lock if alone else sa.func.pg_advisory_xact_lock_shared
+        connection.execute(sa.select(lock(sa.func.hashtext(name))))
 
 
 class greatest(sa.sql.functions.GenericFunction[int]):  # noqa: N801  # a function of SQL, written like `func.…`

@@ -13,7 +13,7 @@ The garbage collector: what nobody can reach or restore any more goes, while the
 - A **blob** that no repository links (its links went, or were deleted through the API, or their repository was) goes:
   first its row, then, under the protocol of `quay.model.condemned`, its bytes. A crash in between leaves a condemned
   row, which the next run finishes. Names are removed without a sync: a power cut may bring back bytes, which are then
-  in nobody's way, and which `quay fsck --repair` removes.
+  in nobody's way, and which `quay fsck --repair` removes. While a backup is made, no blob goes (`quay.model.fence`).
 - An **upload** to which nobody has written for `Policy.upload_s` is reaped by `Uploads.reap`: its bytes, then its row.
 
 Every kind has its candidates in the order of an index, and a position in it that outlives the process: a run looks at
@@ -34,7 +34,7 @@ from twisted.logger import Logger
 
 from quay import faults
 from quay.database import Database
-from quay.model import condemned, garbage
+from quay.model import condemned, fence, garbage
 from quay.model.condemned import CLAIM_S, Condemned
 from quay.model.garbage import Due, Page, Position
 from quay.registry.blobs import Stores
@@ -126,6 +126,8 @@ class GarbageCollector:
         for reach in await self._database.read(garbage.time_machines):
             await run.through(f"tags:{reach}", self._tags(reach), self._remove_tags(done), lag_s=reach)
             await run.through(f"manifests:{reach}", self._manifests(reach), self._remove_manifests(done), lag_s=reach)
+        if await self._database.read(fence.is_standing):
+            self._progress("A backup is being made: every blob is kept until it is done.")
         await run.through("links", self._links, self._unlink(done))
         await self._sweep(run, done, everything=thorough)
         await self._database.write(garbage.remember, run.moved)
