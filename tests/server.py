@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -110,14 +111,12 @@ class RunningQuay:
 
     def healthy(self) -> bool:
         """Whether /health says that every part works."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+            with closing(self._connection()) as connection:
+                connection.request("GET", "/health")
+                return connection.getresponse().status == 200
         except (OSError, HTTPException):
             return False
-        finally:
-            connection.close()
 
     def wait(self) -> int:
         """Wait until it has ended, and return its exit status: negative for a signal. Raises `ServerFailed`."""
@@ -167,6 +166,9 @@ class RunningQuay:
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "quay", *arguments]
+
+    def _connection(self) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=10)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
