@@ -11,7 +11,11 @@ from typing import Final
 
 import click
 
+from appliance.doctor.cli import doctor
+from appliance.support.cli import support
 from quay.cli import quay as server
 
 quay: Final[click.Group] = copy(server)  # what is added here, `python -m quay` does not have
 quay.commands = dict(server.commands)
+quay.add_command(doctor)
+quay.add_command(support)

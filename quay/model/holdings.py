@@ -61,3 +61,9 @@ def holdings(txn: Transaction) -> Holdings:
 def _count(txn: Transaction, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
     found: int = txn.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one()
     return found
+
+
+def grown(txn: Transaction, since_ms: int) -> int:
+    """The bytes of the blobs that have come since then and are still here; reads every row."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(blob.c.size), 0)).where(blob.c.created_ms >= since_ms)
+    return int(txn.execute(query).scalar_one())

@@ -41,7 +41,7 @@ class Status:
 def status(engine: sa.Engine) -> Status:
     """Which schema the database has."""
     with engine.connect() as connection:
-        return _status(connection)
+        return status_of(connection)
 
 
 def require(engine: sa.Engine) -> None:
@@ -60,7 +60,7 @@ def migrate(engine: sa.Engine) -> None:
     newer and compatible is left alone; raises `SchemaUnfit` for one that is not.
     """
     with migrating(engine) as connection:
-        found = _status(connection)
+        found = status_of(connection)
         _refuse_newer(found)
         if found.pending:
             command.upgrade(_history(connection), "head")
@@ -73,7 +73,8 @@ def _history(connection: sa.Connection) -> Config:
     return config
 
 
-def _status(connection: sa.Connection) -> Status:
+def status_of(connection: sa.Connection) -> Status:
+    """Which schema the database has, asked in a transaction of somebody's own."""
     if not sa.inspect(connection).has_table(setting.name):
         return Status(0, 0)
     rows = connection.execute(sa.select(setting.c.key, setting.c.value))

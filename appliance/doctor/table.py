@@ -1,0 +1,44 @@
+"""The checks, in the order in which they are told; `quay doctor --only NAME` has their names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from appliance.doctor import (
+    certificate,
+    clock,
+    configuration,
+    database,
+    disk,
+    firewall,
+    limits,
+    locks,
+    names,
+    ownership,
+    ports,
+    records,
+    services,
+    storage,
+    system,
+)
+from appliance.doctor.patient import Check
+
+TABLE: Final = (
+    Check("configuration", "what is written down", 5, configuration.look, machine=True),
+    Check("system", "kernel, C library, SELinux, AppArmor", 5, system.look, machine=True),
+    Check("limits", "open files, memory, control group", 5, limits.look, machine=True),
+    Check("lock", "who serves the data directory", 5, locks.look),
+    Check("names", "DNS, forwards and backwards", 15, names.look),
+    Check("time", "the clock, and who keeps it", 15, clock.look, machine=True),
+    Check("certificate", "names, chain, key and end", 5, certificate.look),
+    Check("ports", "who listens, and what each URL answers", 20, ports.look),
+    Check("firewall", "whether the ports are open", 20, firewall.look),
+    Check("disk", "room, kind and speed", 30, disk.look),
+    Check("ownership", "whose the files are, and who may read them", 15, ownership.look),
+    Check("database", "opens, is whole, has the right schema", 25, database.look),
+    Check("storage", "takes bytes and gives them back", 15, storage.look),
+    Check("audit", "whether the log is under seal", 15, records.audit),
+    Check("redis", "whether it answers", 15, services.redis),
+    Check("mail", "whether its server greets", 15, services.mail),
+    Check("proxy", "variables that lead clients astray", 5, services.proxies, machine=True),
+)
