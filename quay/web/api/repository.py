@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
 
 from quay.database import Transaction
-from quay.model import activity, listing, namespace, permission, time_machine
+from quay.model import activity, listing, namespace, permission, pull, time_machine
 from quay.model import repository as repositories
 from quay.model.listing import Listed
 from quay.model.namespace import Namespace
@@ -19,7 +19,7 @@ from quay.web.api.errors import BadRequest, Forbidden
 from quay.web.api.identity import required
 from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
-from quay.web.api.views import DONE, Success, http_date
+from quay.web.api.views import DONE, Success, http_date, optional_date
 
 routes = Routes("repository", "List, create and manage repositories.")
 
@@ -217,6 +217,8 @@ class RepoView(TypedDict):
     can_admin: bool
     tags: NotRequired[dict[str, TagOfRepo]]
     stats: NotRequired[list[DayCount]]
+    pull_count: NotRequired[int]
+    last_pulled: NotRequired[str | None]
 
 
 @routes.get(_ONE, "getRepo", needs.repository(Role.READ))
@@ -233,6 +235,9 @@ async def show(call: Call, query: OneQuery) -> RepoView:
         if query["includeStats"]:
             days = activity.stats(txn, repository.id, DAYS_SHOWN)
             shown["stats"] = [{"date": day.date.isoformat(), "count": day.count} for day in days]
+            if call.means.config.image_pull_stats:
+                pulled = pull.pulls(txn, repository.id, [pull.ALL])[pull.ALL]
+                shown["pull_count"], shown["last_pulled"] = pulled.count, optional_date(pulled.last_ms)
         return shown
 
     return await call.read(read)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
 
 from quay.database import Transaction
-from quay.model import attachment, content, time_machine
+from quay.model import attachment, content, pull, time_machine
 from quay.model import tag as tags
 from quay.model.attachment import Attachment
 from quay.model.permission import Role
@@ -46,8 +46,8 @@ class TagQuery(TypedDict):
         bool,
         Schema(
             default=False,
-            description="Say what is attached to each tag, and for which platforms an index has images; leave out the "
-            "tags by which cosign attaches something",
+            description="Say what is attached to each tag, for which platforms an index has images, and when it was "
+            "pulled last; leave out the tags by which cosign attaches something",
         ),
     ]
     filter_tag_name: NotRequired[
@@ -57,8 +57,8 @@ class TagQuery(TypedDict):
 
 class TagView(TypedDict):
     """
-    One lifetime of a tag; `end_ts` and `expiration` say when it ended or will end. `attached` and, of an index,
-    `platforms` are in the detailed list only.
+    One lifetime of a tag; `end_ts` and `expiration` say when it ended or will end. `attached`, of an index `platforms`,
+    and, where they are counted, `pull_count` and `last_pulled` are in the detailed list only.
     """
 
     name: str
@@ -73,6 +73,8 @@ class TagView(TypedDict):
     expiration: NotRequired[str]
     attached: NotRequired[list[Attachment]]
     platforms: NotRequired[list[str]]
+    pull_count: NotRequired[int]
+    last_pulled: NotRequired[str | None]
 
 
 class TagPage(TypedDict):
@@ -98,6 +100,8 @@ async def list_tags(call: Call, query: TagQuery) -> TagPage:
         )
         shown = found[:limit]
         views = _detailed(txn, repository_id, shown) if query["detailed"] else [_view(one) for one in shown]
+        if query["detailed"] and call.means.config.image_pull_stats:
+            _count_pulls(txn, repository_id, views)
         return {"tags": views, "page": page, "has_additional": len(found) > limit}
 
     return await call.read(read)
@@ -115,6 +119,15 @@ def _detailed(txn: Transaction, repository_id: int, found: list[TagRow]) -> list
             view["platforms"] = platforms[one.manifest_id]
         views.append(view)
     return views
+
+
+def _count_pulls(txn: Transaction, repository_id: int, views: list[TagView]) -> None:
+    """Have them say how often they were pulled."""
+    found = pull.pulls(txn, repository_id, (view["name"] for view in views))
+    for view in views:
+        pulled = found[view["name"]]
+        view["pull_count"] = pulled.count
+        view["last_pulled"] = optional_date(pulled.last_ms)
 
 
 def _names(query: TagQuery) -> dict[str, str]:

@@ -73,6 +73,7 @@ any: getErrorDescription getApplicationInformation discovery discoveryOpenapi ge
     signinUser logout createNewUser initializeUser scRegistryStatus getUserInformation getLoggedInUser
     getOrganization
 read: getRepo listRepoTags getRepoManifest listManifestLabels getManifestLabel listManifestReferrers getArchive
+    getTagPullStatistics getManifestPullStatistics
 write: updateRepo changeTag deleteFullTag restoreTag removeTagFromTimemachine addManifestLabel deleteManifestLabel
     uploadArchive
 admin: changeRepoVisibility changeRepoTrust changeRepoState renameRepo deleteRepository listRepoLogs
