@@ -153,6 +153,12 @@ def mount_blob(txn: Transaction, source_id: int, target_id: int, digest: Digest,
     return _linked(txn, target_id, digest)
 
 
+def adopt_blob(txn: Transaction, target_id: int, digest: Digest, *, lease_s: int) -> Blob | None:
+    """As `mount_blob`, from any repository that has it, whoever may read that; None if none has it."""
+    source = txn.execute(_SOURCES, {"digest": digest, "most": 1}).scalar()
+    return None if source is None else mount_blob(txn, source, target_id, digest, lease_s=lease_s)
+
+
 def readable_source(
     txn: Transaction, digest: Digest, *, holder_id: int | None, names: Collection[str] | None, limit: int = 16
 ) -> Repository | None:
@@ -169,18 +175,18 @@ def readable_source(
     return next((one for one in readable if role(txn, one, holder_id) is not None), None)
 
 
-def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
-    """
-    Remove the link; False if there is none. Unreachable manifests that name the blob go with it, because the time
-    machine could not restore them whole. Raises `BlobInUse` if a reachable manifest names it, and `NameUnknown`.
-    """
-    lock(txn, repository_id)
 def linked_among(txn: Transaction, digest: Digest, repository_ids: Collection[int], *, limit: int = 1000) -> int | None:
     """One of these repositories that links the blob; looks at `limit` at most that do."""
     found = txn.execute(_SOURCES, {"digest": digest, "most": limit}).scalars()
     return next((repository_id for repository_id in found if repository_id in repository_ids), None)
 
 
+def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
+    """
+    Remove the link; False if there is none. Unreachable manifests that name the blob go with it, because the time
+    machine could not restore them whole. Raises `BlobInUse` if a reachable manifest names it, and `NameUnknown`.
+    """
+    lock(txn, repository_id)
     blob_id = txn.execute(_LINKED, {"in_repository": repository_id, "digest": digest}).scalar()
     if blob_id is None:
         return False

@@ -23,7 +23,7 @@ import attrs
 
 from quay.oci import media_types
 from quay.oci.descriptor import Descriptor
-from quay.oci.document import load
+from quay.oci.document import JsonObject, load
 from quay.oci.errors import DigestInvalid, ManifestInvalid, TagInvalid
 from quay.oci.reference import Digest, Tag
 from quay.oci.tar import ArchiveInvalid
@@ -65,11 +65,15 @@ def digest_at(name: str) -> Digest | None:
 
 @attrs.frozen
 class Part:
-    """A member of an archive that is made: its bytes, or the digest of the blob that has them; None: a directory."""
+    """
+    A member of an archive that is made: its bytes, or the digest of the blob that has them, from the byte `start` of
+    it on; None: a directory.
+    """
 
     name: str
     content: bytes | Digest | None = attrs.field(repr=False)
     size: int
+    start: int = 0
 
 
 def described(digest: Digest, media_type: str, size: int, names: Mapping[str, str]) -> dict[str, Any]:
@@ -105,8 +109,12 @@ def listed_in(index: bytes) -> list[Digest]:
 
 def saved_as(config: Digest, names: Iterable[str], layers: Iterable[Digest]) -> bytes:
     """The `manifest.json` of an archive with one image."""
-    image = {"Config": place(config), "RepoTags": list(names) or None, "Layers": [place(layer) for layer in layers]}
-    return _json([image])
+    return saved_by_name(place(config), names, map(place, layers))
+
+
+def saved_by_name(config: str, names: Iterable[str], layers: Iterable[str]) -> bytes:
+    """As `saved_as`, of members that may be called otherwise."""
+    return _json([{"Config": config, "RepoTags": list(names) or None, "Layers": list(layers)}])
 
 
 def _whole(name: str, content: bytes) -> Part:
@@ -130,11 +138,12 @@ class Listed:
 
 @attrs.frozen
 class Saved:
-    """An image in `manifest.json`: the names of members, and the tags that it is to have."""
+    """An image in `manifest.json`: the names of members, and the tags that it is to have; `names` has them in full."""
 
     config: str
     layers: tuple[str, ...]
     tags: tuple[Tag, ...]
+    names: tuple[str, ...] = ()
 
 
 def read_index(raw: bytes) -> list[Listed]:
@@ -152,10 +161,15 @@ def read_saved(raw: bytes) -> list[Saved]:
     """What a `manifest.json` lists. Raises `ManifestInvalid` with the path of the fault, `ArchiveInvalid`."""
     # A list, where all else that is read here is an object: so it becomes one.
     images = load(b'{"images":%s}' % raw, MANIFEST_JSON).children("images", IMAGE_LIMIT)
-    found = [Saved(one.text("Config"), one.texts("Layers"), tuple(_tags(one.texts("RepoTags")))) for one in images]
+    found = [_saved(one) for one in images]
     if any(len(one.layers) > LAYER_LIMIT for one in found):
         raise ArchiveInvalid(f"An image of this archive has more than {LAYER_LIMIT} layers.")
     return found
+
+
+def _saved(image: JsonObject) -> Saved:
+    names = image.texts("RepoTags")
+    return Saved(image.text("Config"), image.texts("Layers"), tuple(_tags(names)), names)
 
 
 def _tags(names: Iterable[str]) -> Iterable[Tag]:

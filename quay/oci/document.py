@@ -153,10 +153,13 @@ def is_plain(text: str) -> bool:
     return "\0" not in text
 
 
-def load(raw: bytes, path: str = "") -> JsonObject:
-    """The JSON object that `raw` spells; `path` is where it stands. Raises `ManifestInvalid`."""
-    if raw.count(b"{") + raw.count(b"[") > CONTAINER_LIMIT or raw.count(b",") > MEMBER_LIMIT:
-        advice = f"Stay below {CONTAINER_LIMIT} objects and arrays, and {MEMBER_LIMIT} members."
+def load(raw: bytes, path: str = "", *, containers: int = CONTAINER_LIMIT, members: int = MEMBER_LIMIT) -> JsonObject:
+    """
+    The JSON object that `raw` spells; `path` is where it stands. It may have so many objects and arrays, and so many
+    members in all. Raises `ManifestInvalid`.
+    """
+    if raw.count(b"{") + raw.count(b"[") > containers or raw.count(b",") > members:
+        advice = f"Stay below {containers} objects and arrays, and {members} members."
         raise refusal(path, "has too many members", advice)
     try:
         value = _DECODER.decode(raw.decode())

@@ -124,6 +124,20 @@ class TarReader:
                 if len(self._pending) == self._wanted():
                     yield from self._complete(bytes(self._pending))
 
+    @property
+    def ended(self) -> bool:
+        """Whether the archive has said that it ends."""
+        return self._ended
+
+    def skip(self) -> int:
+        """
+        Pass over what is still to come of the member at hand, with its filling: so many bytes are not to be fed. For
+        whoever reads a file, and finds the contents later.
+        """
+        count = self._content + self._filling
+        self._content = self._filling = 0
+        return count
+
     def close(self) -> None:
         """There are no more bytes."""
         if not (self._members or self._ended):

@@ -17,7 +17,7 @@ from quay.auth.principal import ACTIONS, Principal
 from quay.database import Database, Transaction
 from quay.events import Bus, RepositoryCreated
 from quay.model import namespace, permission, repository
-from quay.model.namespace import NamespaceInvalid, NamespaceTaken
+from quay.model.namespace import Namespace, NamespaceInvalid, NamespaceTaken
 from quay.model.permission import Role
 from quay.model.repository import Repository, RepositoryInvalid, RepositoryTaken
 from quay.oci.errors import Denied, NameInvalid, Unsupported
@@ -84,6 +84,25 @@ class Access:
         except (NamespaceInvalid, RepositoryInvalid) as unfit:
             raise NameInvalid(str(unfit), advice="Push to a repository with another name.") from unfit
 
+    async def for_superuser(self, caller: Caller, name: RepositoryName) -> Repository:
+        """
+        The repository `name`, for a superuser to push to, whatever his roles: it is made if it is not there, and so is
+        an organization for it, which is his. Raises `Denied` for whoever is no superuser and for what nobody may push
+        to, `Unsupported`, `NameInvalid`.
+        """
+        if not caller.principal.superuser or caller.principal.namespace_id is None:
+            raise Denied(f"{caller.principal.name} is no superuser of this registry.", advice="Ask one to do it.")
+        try:
+            answer = await self._database.write(self._own, caller.principal, name)
+        except (NamespaceTaken, RepositoryTaken):  # by somebody who was faster, and has committed by now
+            answer = await self._database.write(self._own, caller.principal, name)
+        except (NamespaceInvalid, RepositoryInvalid) as unfit:
+            raise NameInvalid(str(unfit), advice="Push to a repository with another name.") from unfit
+        assert answer.found is not None, "it was there, or has been made"
+        if answer.made is not None:
+            self._bus.publish(RepositoryCreated.by(caller, answer.made))
+        return answer.found
+
     def _check_new(self, name: RepositoryName) -> None:
         if not self._policy.nested_names and "/" in name.path:
             raise NameInvalid(
@@ -120,6 +139,33 @@ class Access:
         granted = self._allowed(txn, principal, made, actions) | _made_for(principal, actions)
         return _Answer(granted, made, made=made)
 
+    def _own(self, txn: Transaction, principal: Principal, name: RepositoryName) -> _Answer:
+        found, made = repository.find(txn, name), None
+        if found is None:
+            self._check_new(name)
+            holder = namespace.find(txn, name.namespace)
+            if holder is None:
+                holder = self._new_organization(txn, principal, name)
+            creator = principal.namespace_id if _administers(txn, principal, holder.id) else None
+            made = found = repository.create(
+                txn, name, namespace_id=holder.id, creator_id=creator, public=not self._policy.private_on_push
+            )
+        if not found.namespace_enabled:
+            raise _disabled(name)
+        if self._policy.read_only or found.kind != "image" or found.state != "normal":
+            raise Unsupported(
+                f"Nothing can be pushed to {name} now: the registry or the repository is read-only, or is a mirror, or "
+                "holds no images.",
+                advice="Change the state of the repository, or choose another one.",
+            )
+        return _Answer(frozenset(), found, made=made)
+
+    def _new_organization(self, txn: Transaction, principal: Principal, name: RepositoryName) -> Namespace:
+        assert principal.namespace_id is not None, "a superuser is a user"
+        return namespace.create_organization(
+            txn, name.namespace, owner_id=principal.namespace_id, time_machine_s=self._policy.time_machine_s
+        )
+
     def _holder(self, txn: Transaction, principal: Principal, name: RepositoryName) -> int | None:
         found = namespace.find(txn, name.namespace)
         if found is not None:
@@ -130,10 +176,7 @@ class Access:
             return None
         if name.namespace in self._policy.super_users:  # it is kept for whoever the configuration means
             return None
-        made = namespace.create_organization(
-            txn, name.namespace, owner_id=principal.namespace_id, time_machine_s=self._policy.time_machine_s
-        )
-        return made.id
+        return self._new_organization(txn, principal, name).id
 
     def _allowed(
         self, txn: Transaction, principal: Principal, found: Repository, actions: frozenset[str]

@@ -21,7 +21,7 @@ from quay.model.content import StoredManifest
 from quay.model.repository import Repository
 from quay.oci import archive
 from quay.oci.archive import Part
-from quay.oci.errors import InvalidRequest, ManifestUnknown
+from quay.oci.errors import BlobUnknown, InvalidRequest, ManifestUnknown
 from quay.oci.manifest import Descriptor, Kind, Manifest
 from quay.oci.reference import Digest, Tag
 from quay.oci.tar import CLOSING, filled, head
@@ -35,6 +35,8 @@ MANIFESTS_LIMIT: Final = 32 * 1024 * 1024
 PARTS_LIMIT: Final = 20_000
 NESTING_LIMIT: Final = 8
 REFERRERS_AT_ONCE: Final = 100
+ATTESTED: Final = "vnd.docker.reference.digest"
+"""The annotation with which BuildKit says of which image in an index another child tells something."""
 
 
 class NotForArchives(InvalidRequest):
@@ -45,8 +47,8 @@ class NotForArchives(InvalidRequest):
 class Wanted:
     """
     What somebody asks for: the manifest behind `reference`, called `image` (`registry/team/app`) in the archive. Of an
-    index, a docker archive has the image for `platform`; an OCI layout has all of them, with what refers to them if
-    `referrers`.
+    index, a docker archive has the image for `platform`; an OCI layout has all of them, or only those for `platforms`
+    where these are given, with what refers to them if `referrers`.
     """
 
     repository: Repository
@@ -55,6 +57,7 @@ class Wanted:
     format: Format
     platform: str = "linux/amd64"
     referrers: bool = False
+    platforms: frozenset[str] = frozenset()
 
     @property
     def names(self) -> dict[str, str]:
@@ -65,7 +68,10 @@ class Wanted:
 
 
 class Packing:
-    """Finds out what belongs into one archive. Raises `BlobUnknown`, `ManifestUnknown`, `NotForArchives`."""
+    """
+    Finds out what belongs into one archive. Raises `BlobUnknown`, `ManifestUnknown`, `NotForArchives`. `absent` says of
+    what an index names, and the archive has not got, why.
+    """
 
     def __init__(self, blobs: Blobs, manifests: Manifests, wanted: Wanted) -> None:
         self._blobs = blobs
@@ -73,6 +79,7 @@ class Packing:
         self._wanted = wanted
         self._contents: dict[Digest, bytes | int] = {}
         self._room = MANIFESTS_LIMIT
+        self.absent: dict[Digest, str] = {}
 
     async def parts(self, stored: StoredManifest) -> list[Part]:
         """The members of the archive for the manifest `stored`."""
@@ -139,11 +146,33 @@ class Packing:
         for blob in manifest.blobs():
             await self._measure(blob)
         found = await self._referrers(stored) if self._wanted.referrers and depth else []
-        for child in manifest.manifests if depth else ():
+        for child in self._wanted_of(manifest) if depth else ():
             part = await self._found(child.digest)
             if part is not None:
                 found += await self._include(part, depth - 1)
+            elif not await self._is_blob(child):
+                self.absent[child.digest] = "this registry has not got it"
         return found
+
+    async def _is_blob(self, child: Descriptor) -> bool:
+        """Whether an index names a plain blob here, as the caches of BuildKit do; it is taken then."""
+        try:
+            await self._measure(child)
+        except BlobUnknown:
+            return False
+        return True
+
+    def _wanted_of(self, index: Manifest) -> list[Descriptor]:
+        """The children for the platforms that are wanted, and what is said of these."""
+        platforms = self._wanted.platforms
+        if not platforms:
+            return list(index.manifests)
+        chosen = {one.digest for one in index.manifests if not platforms.isdisjoint(_spellings(one))}
+        about = {one.digest for one in index.manifests if one.annotations.get(ATTESTED) in chosen}
+        plain = {one.digest for one in index.manifests if not _spelled(one)}
+        wanted = chosen | about | plain
+        self.absent |= {one.digest: f"it is for {_spelled(one)}" for one in index.manifests if one.digest not in wanted}
+        return [one for one in index.manifests if one.digest in wanted]
 
     async def _referrers(self, stored: StoredManifest) -> list[StoredManifest]:
         found: list[StoredManifest] = []
@@ -199,6 +228,12 @@ class Packing:
         )
 
 
+def _spellings(descriptor: Descriptor) -> list[str]:
+    """A platform with its variant, and without: whoever asks for `linux/arm` means all of them."""
+    whole = _spelled(descriptor)
+    return [whole, "/".join(whole.split("/")[:2])] if whole else []
+
+
 def _spelled(descriptor: Descriptor) -> str:
     """A platform as people write it: `linux/arm/v7`."""
     platform = descriptor.platform
@@ -247,7 +282,7 @@ class ArchiveSource:
             return bytes(min(count, filled(part.size) - offset))
         count = min(count, part.size - offset)
         if isinstance(part.content, Digest):
-            return await self._of_blob(part.content, offset, count)
+            return await self._of_blob(part.content, part.start + offset, count)
         return (part.content or b"")[offset : offset + count]
 
     async def _of_blob(self, digest: Digest, offset: int, count: int) -> bytes:
