@@ -48,6 +48,7 @@ async def show(view: View, repository: RepositoryName, digest: str) -> Context:
         "text": text[:TEXT],
         "cut": len(text) > TEXT,
         "pulls": Registry.of(view).pulls(full, digest),
+        "pulls_counted": await view.ask("getManifestPullStatistics", **path) if view.config.image_pull_stats else None,
     }
 
 

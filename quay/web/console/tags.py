@@ -41,6 +41,7 @@ async def current(view: View, repository: Context) -> Context:
         "tag": await _one(view, repository, view.query["tag"]) if view.query.get("tag") else None,
         "fetch": await _fetch(view, repository, view.query["fetch"]) if view.query.get("fetch") else None,
         "can_change": can_change(repository),
+        "counts_pulls": view.config.image_pull_stats,
         "may_lock": view.config.immutable_tags,
         "may_expire": view.config.change_tag_expiration,
         "restored_for": repository["tag_expiration_s"],

@@ -55,6 +55,19 @@ def test_row(devtable, pusher):
     assert "linux/amd64" in text
 
 
+def test_last_pulled(devtable, pusher):
+    """A row says when the tag was pulled last; the tag, its manifest and the repository say how often, too."""
+    assert "Nobody has pulled from it yet." in devtable.open(HOME).text
+    pusher.push(SECOND, "v2")
+    pusher.pull("v1")
+    page = devtable.open(f"{HOME}?tab=tags")
+    assert "Last pulled" in page.text
+    assert one(devtable).text.count("1 time, the last") == 1
+    assert "1 time, the last" in devtable.open(f"{HOME}/manifest/{FIRST.digest}").text
+    assert "Pulled 1 time, the last" in devtable.open(HOME).text
+    assert "1 time" not in one(devtable, "v2").text
+
+
 def test_many_platforms(devtable, pusher):
     """Of many platforms some are named, and the rest is counted."""
     children = [images.image(name, architecture=name) for name in ("amd64", "arm64", "ppc64le", "riscv64", "s390x")]
