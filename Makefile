@@ -1,5 +1,5 @@
 # `make run` and `make test` set up everything they need.
-.PHONY: run test lint types architecture check bench clean news
+.PHONY: run test lint types architecture check bench binary clean news
 
 run: ; @packaging/venv postgres,redis && exec .venv/bin/quay serve
 
@@ -16,6 +16,9 @@ check: lint types architecture
 
 # Beside its peers, on this machine: make bench BENCH="--quick --only push".
 bench: ; @packaging/venv dev && .venv/bin/python -m tests.benchmarks $(BENCH)
+
+# One file that is all of Quay, in dist/.
+binary: ; @packaging/binary
 
 # The news of the next release, as it would read.
 news: ; @packaging/venv dev && .venv/bin/towncrier build --draft

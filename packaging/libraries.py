@@ -25,6 +25,8 @@ SAME: Final = {("GLIBC_2.35", "hypot"): "GLIBC_2.2.5"}
 Symbols whose older version does the same for us. glibc 2.35 gave hypot a new one that sets errno by itself, where the
 older one has a wrapper that does: it alone would keep CPython from glibc 2.34, which is RHEL 9's.
 """
+THEIRS: Final = {"libgcc_s.so.1"}
+"""What glibc itself needs, so that it is everywhere; ours would need the newer glibc that it was made for."""
 SYSTEMS: Final = {"RHEL 8": "2.28", "RHEL 9": "2.34", "Ubuntu 22.04": "2.35", "Debian 12": "2.36"}
 """The glibc of systems that people have."""
 
@@ -50,8 +52,12 @@ def is_elf(path: Path) -> bool:
 
 
 def made_portable(binaries: Iterable[Entry], work: Path) -> list[Entry]:
-    """The same files; Python's own are copies below `work`, without debugging symbols and for older machines, too."""
-    return [(place, str(_portable(place, source, work)), kind) for place, source, kind in binaries]
+    """
+    The same files for older machines, too: Python's own are copies below `work`, without debugging symbols, and what
+    belongs to every C library stays where it belongs.
+    """
+    taken = [entry for entry in binaries if entry[0] not in THEIRS]
+    return [(place, str(_portable(place, source, work)), kind) for place, source, kind in taken]
 
 
 def _portable(place: str, source: str, work: Path) -> Path:

@@ -117,16 +117,15 @@ def _in_thread(work: Any) -> socket.socket:
 class BinaryQuay(RunningQuay):
     """
     The built file as a server on an island, with nothing in its environment but where its data are, and `env`. What it
-    unpacks lies beside its data. Once it serves by TLS, `tls` is whom the test trusts.
+    unpacks lies beside the file, for all that run it. Once it serves by TLS, `tls` is whom the test trusts.
     """
 
     tls: ssl.SSLContext | None = None
 
     def __init__(self, binary: Path, island: Island, data: Path, env: Mapping[str, str] | None = None) -> None:
-        super().__init__(data, {"PATH": NOTHING, "XDG_CACHE_HOME": str(data.parent / "cache"), **(env or {})})
+        super().__init__(data, {"PATH": NOTHING, "XDG_CACHE_HOME": str(binary.parent), **(env or {})})
         self.binary = binary
         self.island = island
-        (data.parent / "cache").mkdir(exist_ok=True)
 
     def _connection(self) -> HTTPConnection:
         return self.island.http(self.port, self.tls)

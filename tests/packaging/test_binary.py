@@ -24,13 +24,16 @@ from quay.database.engines import migrating, open_engine
 from quay.database.migrations import status
 from quay.database.schema import SCHEMA
 from quay.setup.certificates import CertificateFiles
+from quay.web.explorer import FILES
+from quay.web.static import TYPES
 from tests.clients.conftest import installed, logins
 from tests.clients.images import held, image, write_directory
 from tests.clients.programs import Program
 from tests.packaging.island import BinaryQuay, Island
 from tests.postgres import PostgresServer
-from tests.server import PATIENCE, User
+from tests.server import PATIENCE, REPOSITORY, User
 
+PAGES = REPOSITORY / "quay" / "web" / "pages"
 ADA = User("ada", "correct-horse-battery")
 
 
@@ -51,13 +54,22 @@ def skopeo(island: Island, tmp_path: Path, *hosts: str) -> Program:
     return island.program("skopeo", "--policy", tmp_path / "policy.json", env=env)
 
 
+def spoiled(binary: Path, target: Path, pattern: str, replacement: str) -> Path:
+    """A copy of the file whose script says something else."""
+    text, changes = re.subn(pattern.encode(), replacement.encode(), binary.read_bytes(), count=1)
+    assert changes
+    target.write_bytes(text)
+    target.chmod(0o755)
+    return target
+
+
 def test_nothing_around_it(binary: Path, island: Island, tmp_path: Path) -> None:
     """It says its version where there is neither an environment nor a home; its exit status and arguments pass."""
     bare = island.program(binary, env={})
     assert bare("version") == f"quay {__version__}\n"
     assert "No such command 'what is this'" in bare.refused("what is this")
-    lost = subprocess.run(island.command("sh", "-c", "command -v python3 python || ip route"), capture_output=True)
-    assert lost.stdout == b""  # this is what the island promises
+    promised = island.program("sh", "-c", "! python3 --version && ip route", env={"PATH": "/usr/sbin:/usr/bin:/bin"})
+    assert promised() == ""
 
 
 def test_from_setup_to_a_pull(quay: BinaryQuay, island: Island, tmp_path: Path) -> None:
@@ -88,12 +100,17 @@ def test_from_setup_to_a_pull(quay: BinaryQuay, island: Island, tmp_path: Path) 
 
 
 def test_pages(quay: BinaryQuay) -> None:
-    """What pages are made of is in it: templates, styles, the documentation, the API explorer."""
+    """What pages are made of is all in it: templates, styles, the documentation, the API explorer."""
+    static = [f"/static/{path.name}" for path in (PAGES / "static").iterdir() if path.suffix in TYPES]
+    written = [f"/docs/{path.stem}" for path in (REPOSITORY / "quay" / "docs").glob("*.md")]
     quay.start()
-    for path in ("/", "/docs/", "/docs/commands", "/static/console.css", "/api-explorer/swagger-ui-bundle.js"):
+    for path in ("/", "/signin", "/api-explorer/", *(f"/api-explorer/{name}" for name in FILES), *static, *written):
         connection = quay.island.http(quay.port)
         connection.request("GET", path)
-        assert (path, connection.getresponse().status) == (path, 200)
+        answer = connection.getresponse()
+        assert (path, answer.status) == (path, 200)
+        if path in static:
+            assert answer.read() == (PAGES / path[1:]).read_bytes()
         connection.close()
 
 
@@ -149,20 +166,17 @@ def test_it_unpacks_itself_once(binary: Path, island: Island, tmp_path: Path) ->
     assert unpacked.stat() == before
 
 
-def test_another_version_that_runs_is_left_alone(quay: BinaryQuay, tmp_path: Path) -> None:
-    """Whoever runs keeps what he runs from, also while another version unpacks itself beside it."""
-    quay.start()
-    (running,) = (tmp_path / "cache" / "quay").iterdir()
-    text = quay.binary.read_bytes().replace(b"\nprogram=program-", b"\nprogram=program-other-", 1)
-    other = tmp_path / "other"
-    other.write_bytes(text)
-    other.chmod(0o755)
-    program = quay.island.program(other, env={"XDG_CACHE_HOME": tmp_path / "cache"})
-    program("version")
-    assert running.is_dir()
-    quay.stop()
-    (tmp_path / "cache" / "quay" / f"{running.name.replace('-', '-other-')}").rename(tmp_path / "gone")
-    program("version")
+def test_another_version_that_runs_is_left_alone(binary: Path, island: Island, tmp_path: Path) -> None:
+    """Whoever runs keeps what he runs from, while another version unpacks itself beside it; afterwards it goes."""
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    other = island.program(spoiled(binary, tmp_path / "other", "program=program-", "program=program-other-"), env=cache)
+    with BinaryQuay(binary, island, tmp_path / "data", cache) as quay:
+        (running,) = (tmp_path / "quay").iterdir()
+        other("version")
+        assert running.is_dir()
+        assert quay.stop() == 0
+    (tmp_path / "quay" / running.name.replace("-", "-other-")).rename(tmp_path / "gone")
+    other("version")
     assert not running.exists()
 
 
@@ -174,15 +188,6 @@ def test_signals(quay: BinaryQuay) -> None:
     quay.start()
     quay.kill()
     assert not quay.healthy()
-
-
-def spoiled(binary: Path, target: Path, pattern: str, replacement: str) -> Path:
-    """A copy of the file whose script says something else."""
-    text, changes = re.subn(pattern.encode(), replacement.encode(), binary.read_bytes(), count=1)
-    assert changes
-    target.write_bytes(text)
-    target.chmod(0o755)
-    return target
 
 
 def test_unfit_machines(binary: Path, island: Island, tmp_path: Path) -> None:
