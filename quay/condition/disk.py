@@ -23,6 +23,8 @@ LEAST_FREE: Final = 1024**3
 LITTLE: Final = 0.10
 SOON_D: Final = 30
 """A disk that is full within so many days is worth a word."""
+FAR_D: Final = 3650
+"""What comes later, nobody foresees."""
 
 FULL: Final = "/docs/runbooks#disk-full"
 KIND: Final = "/docs/runbooks#the-wrong-file-system"
@@ -98,7 +100,11 @@ def _bytes(path: Path, found: Room, daily: float) -> Finding:
     if found.free < min(LEAST_FREE, found.bytes):
         return wrong(f"{said}: pushes are about to be refused.", "quay gc", FULL)
     days = found.free / daily if daily > 0 else None
-    forecast = "" if days is None else f", and is full in {days:,.0f} days if pushes go on as in the last month"
+    forecast = (
+        ""
+        if days is None or days > FAR_D
+        else f", and is full in {days:,.0f} days if pushes go on as in the last month"
+    )
     if days is not None and days < SOON_D:
         return remarkable(f"{said}{forecast}.", "quay gc --dry-run", FULL)
     if share < LITTLE:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, TypedDict
 
+from quay.condition import Finding
+from quay.condition.whole import condition
 from quay.model import garbage, holdings
 from quay.web.api import needs
 from quay.web.api.call import Call
@@ -14,6 +17,8 @@ from quay.web.api.views import optional_date
 from quay.worker import Worker
 
 routes = Routes("installation", "How this installation does, for superusers.")
+
+MONTH: Final = timedelta(days=30)
 
 _POWER: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed}
 
@@ -29,11 +34,27 @@ class WorkerView(TypedDict):
     last_error: str
 
 
+class FindingView(TypedDict):
+    """
+    How something is: `state` is fine, remarkable, wrong or unseen. `fix` is a command for the machine, and `link` leads
+    to the documentation; both may be empty.
+    """
+
+    state: str
+    sentence: str
+    fix: str
+    link: str
+
+
 class HealthView(TypedDict):
-    """Which services work, as `/health` says it, and the work in the background of the node that answers."""
+    """
+    Which services work, as `/health` says it, the work in the background of the node that answers, and the condition of
+    its disks, certificate and clock.
+    """
 
     services: dict[str, bool]
     workers: list[WorkerView]
+    condition: list[FindingView]
 
 
 class LocationView(TypedDict):
@@ -88,9 +109,31 @@ class StorageQuery(TypedDict):
 
 @routes.get("/superuser/health", "getInstallationHealth", needs.superuser, **_POWER)
 async def health(call: Call) -> HealthView:
-    """Returns whether the parts of this installation work, really tried."""
+    """Returns whether the parts of this installation work, really tried, and the condition of its machine."""
     services = await call.means.checkup.services()
-    return {"services": dict(services), "workers": [_worker(worker) for worker in call.means.workers]}
+    now = datetime.fromtimestamp(call.means.clock.seconds(), UTC)
+    daily = await _daily(call, now) if services["database"] else 0.0
+    found = await call.means.cpu.run(condition, call.means.config, now, daily)
+    return {
+        "services": dict(services),
+        "workers": [_worker(worker) for worker in call.means.workers],
+        "condition": [_finding(finding) for finding in found],
+    }
+
+
+async def _daily(call: Call, now: datetime) -> float:
+    """How many bytes came in a day in the last month."""
+    grown = await call.read(holdings.grown, int((now - MONTH).timestamp() * 1000))
+    return grown / MONTH.days
+
+
+def _finding(finding: Finding) -> FindingView:
+    return {
+        "state": finding.state.value,
+        "sentence": finding.sentence,
+        "fix": finding.fix,
+        "link": finding.link,
+    }
 
 
 @routes.get("/superuser/storage", "getStorageUse", needs.superuser, **_POWER)

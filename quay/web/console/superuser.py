@@ -97,7 +97,9 @@ async def health(view: View, subject: Context) -> Context:
     return {
         "services": [_service(name, works) for name, works in found["services"].items()],
         "workers": [worker | {"what": WORKERS.get(worker["name"], worker["name"])} for worker in found["workers"]],
+        "condition": found["condition"],
         "well": all(found["services"].values()) and not any(one["last_error"] for one in found["workers"]),
+        "ailing": any(one["state"] == "wrong" for one in found["condition"]),
     }
 
 

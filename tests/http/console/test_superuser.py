@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from quay.condition import fine, remarkable, wrong
+from quay.web.api import installation
 from tests.http.api.client import Client, audited
 from tests.http.console.visitor import Visitor
 
@@ -248,6 +250,32 @@ def test_health(application, admin):
     page = admin.open("/superuser/?tab=health")
     assert "Something does not work" in page.text
     assert "/docs/runbooks#disk-full" in page.links
+
+
+def test_the_machine(application, admin, monkeypatch):
+    """What was found of disks, certificate and clock is told with its fix, and what is wrong of it at the top."""
+    monkeypatch.setattr(installation, "condition", lambda config, now, daily: [fine("The disk has room.")])
+    page = admin.open("/superuser/?tab=health")
+    assert "The disk has room." in page.text
+    assert "will not do for long" not in page.text
+    told = [wrong("The disk is <full>.", "quay gc", "/docs/runbooks#disk-full"), remarkable("It is late.")]
+    monkeypatch.setattr(installation, "condition", lambda config, now, daily: told)
+    page = admin.open("/superuser/?tab=health")
+    assert "will not do for long" in page.text
+    assert "The disk is <full>. quay gc" in page.text
+    assert "/docs/runbooks#disk-full" in page.links
+    found = Client(application, "devtable").get("/superuser/health").json
+    assert found["condition"][1] == {"state": "remarkable", "sentence": "It is late.", "fix": "", "link": ""}
+
+
+def test_what_comes_in_a_day(application, admin, monkeypatch):
+    """The forecast rests on the bytes of the last month."""
+    days = []
+    monkeypatch.setattr(installation, "condition", lambda config, now, daily: days.append(daily) or [])
+    admin.open("/superuser/?tab=health")
+    application.repository().upload(b"x" * 3000)
+    admin.open("/superuser/?tab=health")
+    assert days[1] - days[0] == 100
 
 
 def test_storage(application, admin):

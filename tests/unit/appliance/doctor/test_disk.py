@@ -83,8 +83,10 @@ def test_room(monkeypatch: pytest.MonkeyPatch, room: Room, daily: float, found: 
 
 
 def test_the_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told in days."""
+    """It is told in days, but not for a time that nobody foresees."""
     monkeypatch.setattr(disk, "room_of", lambda path: Room(100 * GIB, 46 * GIB, 0, 0))
+    (finding,) = disk.room(Path("/srv"), 1000.0)
+    assert "days" not in finding.sentence
     (finding,) = disk.room(Path("/srv"), 2 * GIB)
     assert finding.sentence == (
         "/srv has 46.0 GiB free of 100.0 GiB (46%), and is full in 23 days if pushes go on as in the last month."
