@@ -89,7 +89,7 @@ def serve(config: Config, surroundings: Surroundings) -> int:
     from twisted.logger import globalLogBeginner
 
     globalLogBeginner.beginLoggingTo([_console(config.log_level)], redirectStandardIO=False)
-    _arm(os.environ.get("QUAY_CRASH_AT", ""))
+    arm(os.environ.get("QUAY_CRASH_AT", ""))
     _open_many_files()
     anew: list[bool] = []
 
@@ -238,7 +238,7 @@ def _open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _arm(points: str) -> None:
+def arm(points: str) -> None:
     """`name:count[,name:count…]`: where a test wants this process to die."""
     for point in filter(None, points.split(",")):
         name, _, count = point.partition(":")
