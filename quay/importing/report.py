@@ -1,0 +1,64 @@
+"""
+What an import did, does, or would do: counted as it goes, and told at the end, with each thing that did not come.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+TOLD: Final = 10_000
+"""So many things that did not come are named; more are counted."""
+
+
+@attrs.frozen
+class Problem:
+    """Something that did not come, and why."""
+
+    what: str
+    why: str
+
+
+@attrs.define
+class Tally:
+    """
+    Counts. Of tags: `tags` came (or would), `same` were here already. Of bytes: `total` are to come as far as is known,
+    `done` have come, `here` need not, because other repositories have them. `doing` is what is under way.
+    """
+
+    repositories: int = 0
+    tags: int = 0
+    same: int = 0
+    untagged: int = 0
+    manifests: int = 0
+    blobs: int = 0
+    total: int = 0
+    done: int = 0
+    here: int = 0
+    doing: str = ""
+    notes: list[str] = attrs.field(factory=list)
+    problems: list[Problem] = attrs.field(factory=list)
+    troubles: int = 0
+    _noted: set[str] = attrs.field(factory=set)
+
+    def problem(self, what: str, why: object) -> None:
+        """Something did not come."""
+        self.troubles += 1
+        if len(self.problems) < TOLD:
+            self.problems.append(Problem(plain(what), plain(str(why))))
+
+    def note(self, line: str) -> None:
+        """Something remarkable, once."""
+        if line not in self._noted and len(self.notes) < TOLD:
+            self._noted.add(line)
+            self.notes.append(plain(line))
+
+    def came(self, count: int) -> None:
+        """So many bytes have come."""
+        self.done += count
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without what would confuse a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text[:1000])

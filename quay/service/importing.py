@@ -1,0 +1,121 @@
+"""
+Imports for the commands of an administrator, beside a running server or without one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from quay.config import Config, Network
+from quay.egress import Egress, Policy, Target
+from quay.importing import Choice, Importer, Room, Tally
+from quay.importing.distribution import DistributionDirectory, layout_of
+from quay.importing.files import Files
+from quay.importing.places import AGENT, Places
+from quay.importing.remote import RemoteSource
+from quay.importing.source import Source
+from quay.registry.client import Credentials, RegistryClient, base_of
+from quay.service.bundles import forget_beside, superuser, watched
+from quay.service.core import Core
+from quay.service.outside import authorities
+
+# Where a registry may send those who fetch a blob, besides what the configuration opens: on private sites, to a store
+# beside it. What clouds keep for themselves stays closed.
+PRIVATE: Final[tuple[Network, ...]] = tuple(
+    ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """
+    What somebody wants. `user` is who does it, by name, and whose the organizations become that have to be made; None
+    is the only superuser. All goes `below` a namespace, if one is given. With `dry`, nothing is changed. `begun` is
+    given what can be watched, and gives what is called about twice a second.
+    """
+
+    choice: Choice = attrs.field(factory=Choice)
+    below: str | None = None
+    user: str | None = None
+    public: bool = False
+    dry: bool = False
+    begun: Callable[[Tally], Callable[[], object]] = lambda tally: lambda: None
+
+
+async def from_registry(
+    reactor: Any, core: Core, url: str, credentials: Credentials | None, ca: Path | None, order: Order
+) -> Tally:
+    """
+    Bring what another registry has; `ca` is a file with the CAs to be believed. Raises what `Importer.run` raises,
+    `EgressRefused`, and `Denied` if it is not clear who does it.
+    """
+    egress = Egress(reactor, policy_for(core.config, url))
+    egress.trust = core.egress.trust if ca is None else await core.threads.blobs.run(authorities, ca)
+    client = RegistryClient(reactor, egress, url, credentials)
+    await client.check()
+    return await _imported(reactor, core, RemoteSource(client, core.registry.uploads), order)
+
+
+async def from_distribution(reactor: Any, core: Core, place: Path, order: Order) -> Tally:
+    """Bring what lies in the directory of a distribution registry. Raises as `from_registry`."""
+    root = await core.threads.blobs.run(layout_of, place)
+    files = Files(core.threads.blobs, core.registry.blobs, core.registry.uploads)
+    return await _imported(reactor, core, DistributionDirectory(root, core.threads.blobs, files), order)
+
+
+def policy_for(config: Config, url: str) -> Policy:
+    """Whom an administrator's import may call, who has named the registry himself. Raises `EgressRefused`."""
+    here = LOOPBACK if _is_loopback(Target.parse(base_of(url)).host) else ()
+    return Policy(
+        networks=(*config.egress_networks, *PRIVATE, *here),
+        refused_hosts=frozenset(config.webhook_hostname_blacklist),
+        own_ports=frozenset(endpoint.port for endpoint in config.listen),
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
+
+
+async def _imported(reactor: Any, core: Core, source: Source, order: Order) -> Tally:
+    caller = attrs.evolve(await core.database.read(superuser, order.user, core.policy), user_agent=AGENT)
+    places = Places(core.database, core.policy, core.bus, caller, order.below, order.public)
+    room = Room(room_of(core))
+    importer = Importer(source, core.registry, core.database, places, core.threads.cpu, room, dry=order.dry)
+    core.cache.trusted = lambda: False  # nobody tells this process what a server beside it changes
+    try:
+        with watched(reactor, order.begun(importer.tally)):
+            return await importer.run(order.choice)
+    finally:
+        if not order.dry:
+            await forget_beside(core)
+
+
+def room_of(core: Core) -> Callable[[], Awaitable[int | None]]:
+    """What says how many bytes the storage that takes blobs has left; None for one that is no directory here."""
+    location = core.config.storage[core.stores.preferred]
+    path = location.options.get("storage_path") if location.driver == "LocalStorage" else None
+
+    async def free() -> int | None:
+        return None if path is None else await core.threads.blobs.run(_free, Path(path))
+
+    return free
+
+
+def _free(path: Path) -> int:
+    while not path.exists():
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
