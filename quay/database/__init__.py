@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from quay import faults
 from quay.database.engines import READING, Verdict, open_engine, upsert, verdict
 from quay.database.group import GroupCommit
+from quay.database.migrations import migrate, require
 from quay.database.schema import setting
 from quay.interfaces import IPool
 from quay.oci.errors import Unavailable
@@ -145,8 +146,6 @@ class Database(Service):
 
     async def start(self) -> None:
         """Make sure that the database answers, and that this code can live with its schema (`SchemaUnfit`)."""
-        from quay.database.migrations import require  # it needs `engines` only, but Alembic takes its time to import
-
         await self.check()
         await self._readers.run(require, self._engine)
 
@@ -285,8 +284,6 @@ def once(url: str, work: Callable[Concatenate[Transaction, P], R], *args: P.args
     One transaction in this thread, for a command beside a running server or without one; the schema is brought up to
     date first. Raises `DatabaseUnavailable`.
     """
-    from quay.database.migrations import migrate
-
     engine = open_engine(url)
     try:
         migrate(engine)

@@ -7,13 +7,16 @@ goes on while a new one migrates, and refuses what it would damage.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from quay.database.engines import migrating, upsert
 from quay.database.schema import SCHEMA, SCHEMA_COMPAT, setting
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 class SchemaUnfit(Exception):
@@ -63,11 +66,19 @@ def migrate(engine: sa.Engine) -> None:
         found = status_of(connection)
         _refuse_newer(found)
         if found.pending:
-            command.upgrade(_history(connection), "head")
+            _upgrade(connection)
             _record(connection, schema=SCHEMA, schema_compat=SCHEMA_COMPAT)
 
 
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # as much to import as all that a command needs else, and hardly ever needed
+
+    command.upgrade(_history(connection), "head")
+
+
 def _history(connection: sa.Connection) -> Config:
+    from alembic.config import Config
+
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "quay.database:migrations")
     return config
