@@ -125,21 +125,21 @@ class IFileSlice(Interface):
         """The file descriptor, open until `close`."""
 
 
+class ILinkable(Interface):
+    """An `IBlobStore` whose blobs are plain files, which are never written again: they can have other names, too."""
+
+    def link(digest: Digest, target: Path) -> Deferred[bool]:
+        """
+        Give the blob the name `target`, which is not there yet; False if that cannot be done (on another file system,
+        say). Fails with `quay.storage.BlobMissing`.
+        """
+
+
 class IRedirectable(Interface):
     """An `IBlobStore` from which clients may fetch by themselves."""
 
     def address_of(digest: Digest) -> Deferred[str]:
         """A URL that serves this blob for the next minutes."""
-
-
-class IIdentityProvider(Interface):
-    """People who log in with a password: the local users, or a directory."""
-
-    def authenticate(username: str, password: str) -> Deferred[int | None]:
-        """
-        The id of the namespace of the user with this name (or e-mail address) and password; None if there is none,
-        which takes as long for an unknown name as for a wrong password. Whether the user is disabled is not asked.
-        """
 
 
 class IFileKeeper(Interface):
@@ -149,6 +149,16 @@ class IFileKeeper(Interface):
         """
         Make the bytes of the file `path` the blob `digest`, by a second name for it or by a copy, and fire with their
         number. Fails with `DigestMismatch` if they have another one.
+        """
+
+
+class IIdentityProvider(Interface):
+    """People who log in with a password: the local users, or a directory."""
+
+    def authenticate(username: str, password: str) -> Deferred[int | None]:
+        """
+        The id of the namespace of the user with this name (or e-mail address) and password; None if there is none,
+        which takes as long for an unknown name as for a wrong password. Whether the user is disabled is not asked.
         """
 
 

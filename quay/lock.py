@@ -9,6 +9,10 @@ import fcntl
 import os
 import socket
 from pathlib import Path
+from typing import Final
+
+RESTORING: Final = "restoring.json"
+"""In a data directory into which a backup is being restored: until that is done, nobody may use it."""
 
 
 class DataUnusable(Exception):
@@ -18,6 +22,17 @@ class DataUnusable(Exception):
         super().__init__(
             f"The data directory {data} cannot be used: {why}. Let this user write to it, or give another one with "
             "QUAY_DATA."
+        )
+
+
+class RestorationUnfinished(DataUnusable):
+    """A backup was being restored there, and that was cut short."""
+
+    def __init__(self, data: Path) -> None:
+        Exception.__init__(
+            self,
+            f"The data directory {data} cannot be used: a backup was being restored into it, and that was cut short. "
+            "Run the same 'quay restore' again.",
         )
 
 
@@ -31,14 +46,19 @@ class DataInUse(Exception):
         )
 
 
-def prepare(data: Path) -> None:
-    """Make the data directory, which nobody else may enter, if it is not there. Raises `DataUnusable`."""
+def prepare(data: Path, *, restoring: bool = False) -> None:
+    """
+    Make the data directory, which nobody else may enter, if it is not there. Raises `DataUnusable`, also where a
+    restoration was begun and not finished, unless this is one.
+    """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DataUnusable(data, str(error.strerror)) from error
     if not os.access(data, os.W_OK | os.X_OK):
         raise DataUnusable(data, os.strerror(errno.EACCES))
+    if not restoring and (data / RESTORING).exists():
+        raise RestorationUnfinished(data)
 
 
 def holder(data: Path, locks: Path = Path("/proc/locks")) -> str | None:
@@ -58,15 +78,16 @@ def holder(data: Path, locks: Path = Path("/proc/locks")) -> str | None:
 
 
 class DataLock:
-    """Held from `acquire` until `release` or the end of the process."""
+    """Held from `acquire` until `release` or the end of the process; by a server, or by a restoration."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, restoring: bool = False) -> None:
         self._data = data
+        self._restoring = restoring
         self._fd: int | None = None
 
     def acquire(self) -> None:
         """Raises `DataInUse` if another process has it, and `DataUnusable`."""
-        prepare(self._data)
+        prepare(self._data, restoring=self._restoring)
         try:
             fd = os.open(self._data / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -197,3 +197,33 @@ def shielded(work: Deferred[R], give_back: Callable[[R], object] | None = None) 
 
     work.addCallbacks(succeeded, failed)
     return outcome
+
+
+async def interruptible(pool: IPool, f: Callable[Concatenate[Event, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """
+    What `f(stop, …)` gives in a thread of `pool`: work that takes long, and looks now and then whether `stop` is set.
+    Whoever is cancelled while he awaits this sets it, and his cancellation goes on when `f` has ended.
+    """
+    stop, cancelled = Event(), False
+    outcome: list[R | Failure] = []
+    waiting: list[Deferred[None]] = []
+
+    def ended(result: R | Failure) -> None:
+        outcome.append(result)
+        for waiter in waiting:
+            waiter.callback(None)
+
+    pool.run(f, stop, *args, **kwargs).addBoth(ended)
+    while not outcome:
+        waiting[:] = [Deferred()]
+        try:
+            await waiting[0]
+        except CancelledError:
+            cancelled = True
+            stop.set()
+    if cancelled:
+        raise CancelledError
+    result = outcome[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result

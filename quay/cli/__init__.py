@@ -20,7 +20,7 @@ from typing import IO, Any
 import click
 
 from quay import __version__
-from quay.cli import accounts, bundle, importing, setup
+from quay.cli import accounts, backup, bundle, importing, setup
 from quay.cli.common import Failure, explained, pass_surroundings, settled
 from quay.config import Config, default_text, initial_text, reference
 from quay.config.surroundings import FILENAME, Surroundings
@@ -43,6 +43,8 @@ def quay(context: click.Context, file: Path | None) -> None:
 quay.add_command(accounts.user)
 quay.add_command(accounts.token)
 quay.add_command(setup.setup)
+quay.add_command(backup.backup)
+quay.add_command(backup.restore)
 quay.add_command(bundle.bundle)
 quay.add_command(importing.import_)
 

@@ -44,12 +44,14 @@ pass_surroundings = click.make_pass_decorator(Surroundings)
 @contextmanager
 def explained() -> Iterator[None]:
     """What the model refuses, or keeps the parts from starting, is a failure of the command, in the same sentence."""
+    from quay.backups import BackupFailed
+    from quay.database.snapshot import SnapshotFailed
     from quay.model.namespace import NamespaceInvalid, NamespaceTaken
     from quay.service.appliance import EXPECTED
 
     try:
         yield
-    except (NamespaceInvalid, NamespaceTaken, *EXPECTED) as error:
+    except (NamespaceInvalid, NamespaceTaken, BackupFailed, SnapshotFailed, *EXPECTED) as error:
         raise Failure(str(error)) from None
 
 

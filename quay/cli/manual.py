@@ -47,6 +47,7 @@ def metrics(data: Path) -> str:
     from twisted.internet.task import Clock
 
     from quay.config import parse
+    from quay.service.backups import BackupMetrics, Backups
     from quay.service.core import core_of
     from quay.service.metrics import CoreMetrics, ExpressMetrics, Metrics, ServerMetrics
     from quay.service.tls import Certificates, TlsMetrics
@@ -58,7 +59,7 @@ def metrics(data: Path) -> str:
     core, made = core_of(clock, config), Metrics(clock)
     express = Express(core.registry, None, clock.seconds)  # type: ignore[arg-type]  # nobody asks it for anything
     made.show(CoreMetrics(core), ExpressMetrics(express), ServerMetrics(Connections(1), [], Watchdog(clock)))
-    made.show(TlsMetrics(Certificates(data, data)))
+    made.show(TlsMetrics(Certificates(data, data)), BackupMetrics(Backups(clock, core, None)))
     found = sorted(made.registry.collect(), key=lambda metric: metric.name)
     rows = [f"| `{one.name}` | {one.type} | {one.documentation} |" for one in found]
     return "\n".join([PREFACE, *rows]) + "\n"

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from quay.condition import clock, disk
+from quay.condition.backups import backups
 from quay.condition.certificate import certificate
 from quay.condition.finding import Finding, wrong
 from quay.config import Config
@@ -14,9 +15,10 @@ from quay.config import Config
 
 def condition(config: Config, now: datetime, daily: float = 0.0) -> list[Finding]:
     """
-    Disks, certificate and clock; `daily` bytes are pushed a day. Waits for the disks, and takes no longer than they do.
+    Disks, certificate, clock and backups; `daily` bytes are pushed a day. Waits for the disks, and takes no longer than
+    they do.
     """
-    return [*_disks(config, daily), *certificate(config, now), clock.in_step(clock.kept())]
+    return [*_disks(config, daily), *certificate(config, now), clock.in_step(clock.kept()), *backups(config, now)]
 
 
 def _disks(config: Config, daily: float) -> Iterator[Finding]:

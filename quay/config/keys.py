@@ -23,11 +23,13 @@ from quay.config.values import (
     Endpoint,
     Hostname,
     Index,
+    Kept,
     MailSender,
     Minutes,
     Network,
     Port,
     Size,
+    TimeOfDay,
 )
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -35,6 +37,7 @@ LogLevel = Literal["debug", "info", "warn", "error", "critical"]
 
 LISTENING: Final = "Where it listens"
 KEEPING: Final = "Where things are kept"
+BACKUPS: Final = "Backups"
 SECRETS: Final = "Secrets"
 ACCESS: Final = "Who may do what"
 REGISTRY: Final = "The registry"
@@ -190,6 +193,43 @@ class Config:
         None,
         KEEPING,
         "The Redis through which several nodes agree: host, port, password, ssl and db. One node needs none.",
+    )
+
+    backup_directory: Path | None = setting(
+        "BACKUP_DIRECTORY",
+        None,
+        BACKUPS,
+        "The directory in which the server makes backups by itself: on another disk than DATA, or on another machine "
+        "that is mounted there. Without it, it makes none.",
+        ours=True,
+    )
+    backup_schedule: tuple[TimeOfDay, ...] = setting(
+        "BACKUP_SCHEDULE",
+        ["02:00"],
+        BACKUPS,
+        "The times of day, of the clock of this machine, at which a backup begins; a time that was missed is made up "
+        "for. Empty means only when somebody asks.",
+        ours=True,
+    )
+    backup_blobs: bool = setting(
+        "BACKUP_BLOBS",
+        True,
+        BACKUPS,
+        "Whether there are blobs in these backups; if false, somebody else has to take care of the storage.",
+        ours=True,
+    )
+    backup_keep_daily: Kept = setting(
+        "BACKUP_KEEP_DAILY",
+        7,
+        BACKUPS,
+        "For how many days the last backup of each is kept, besides the latest one.",
+        ours=True,
+    )
+    backup_keep_weekly: Kept = setting(
+        "BACKUP_KEEP_WEEKLY", 4, BACKUPS, "For how many weeks the last backup of each is kept.", ours=True
+    )
+    backup_keep_monthly: Kept = setting(
+        "BACKUP_KEEP_MONTHLY", 6, BACKUPS, "For how many months the last backup of each is kept.", ours=True
     )
 
     secret_key: Secret | None = setting(

@@ -17,7 +17,7 @@ import yaml
 from quay.config import foreign
 from quay.config.keys import SETTINGS, DatabaseArguments, Redis, Setting
 from quay.config.secrets import DatabaseUri, Secret
-from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, MailSender, Minutes, Network, Size
+from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, MailSender, Minutes, Network, Size, TimeOfDay
 
 WORDS: Final[Mapping[object, str]] = {
     bool: "true or false",
@@ -26,6 +26,7 @@ WORDS: Final[Mapping[object, str]] = {
     Duration: "duration",
     Minutes: "duration (minutes)",
     Size: "size",
+    TimeOfDay: "time of day",
     Count: "number",
     Hostname: "host[:port]",
     MailSender: "address or name <address>",

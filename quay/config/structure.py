@@ -26,12 +26,13 @@ from quay.config.values import (
     MailSender,
     Network,
     Size,
+    TimeOfDay,
     parse_network,
     shown,
 )
 
 Hook = Callable[[Any, Any], Any]
-SCALARS: Final = (Duration, Size, Count, Hostname, MailSender, Endpoint, Authentication)
+SCALARS: Final = (Duration, Size, Count, Hostname, MailSender, Endpoint, Authentication, TimeOfDay)
 
 
 class Misfit(ValueError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import reprlib
+from datetime import time
 from typing import ClassVar, Final, Self
 
 import attrs
@@ -18,6 +19,7 @@ import attrs
 _DURATION = re.compile(r"([0-9]{1,12})([wdhms])")
 _SECONDS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _CENTURY: Final = 100 * 365 * 86400
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _SIZE = re.compile(r"([0-9]{1,18})(?:([KMGT])(i?)B?)?", re.IGNORECASE)
 _POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -118,6 +120,30 @@ class Port(Count):
 
     __slots__ = ()
     MOST = 65535
+
+
+class Kept(Count):
+    """How many of something are kept; 0 means none."""
+
+    __slots__ = ()
+    LEAST = 0
+
+
+class TimeOfDay(str):
+    """A time of the clock on the wall, `02:00` or `23:59`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """The time that `value` spells."""
+        if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+            raise ValueError(f'{shown(value)} is not a time of day; write "02:00", with quotes, or "23:59".')
+        return cls(value)
+
+    @property
+    def time(self) -> time:
+        return time.fromisoformat(self)
 
 
 class Index(Count):

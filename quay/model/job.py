@@ -7,7 +7,7 @@ A job waits, runs, and ends as done, failed or cancelled. Whoever runs jobs hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -25,8 +25,13 @@ KINDS: Final[Mapping[str, str]] = {
     "fsck": "Comparing the database with the storage",
     "repair": "Comparing the database with the storage, and mending",
     "scrub": "Reading every blob again",
+    "backup": "A backup",
+    "verify": "Verifying the last backup",
 }
 """What can be asked for, and how people call it."""
+
+LANES: Final[Mapping[str, str]] = {"backup": "backups", "verify": "backups"}
+"""The kinds that do not wait for those of the lane `jobs`, and theirs."""
 
 ENDED: Final = ("done", "failed", "cancelled")
 KEPT: Final = 100
@@ -85,9 +90,10 @@ class Progress:
 
 _COLUMNS: Final = tuple(table.c[field.name] for field in attrs.fields(Job))
 _ONE: Final = table.c.uuid == sa.bindparam("of_uuid")
+_ACTIVE: Final = table.c.state.in_(("running", "waiting"))
 _NEXT: Final = (
     sa.select(*_COLUMNS)
-    .where(table.c.state.in_(("running", "waiting")))
+    .where(_ACTIVE, table.c.kind.in_(sa.bindparam("kinds", expanding=True)))
     .order_by(sa.case((table.c.state == "running", 0), else_=1), table.c.id)
     .limit(1)
 )
@@ -97,14 +103,19 @@ def create(txn: Transaction, kind: str, requester: str) -> Job:
     """A new job of a kind that `KINDS` has; it waits. Raises `JobUnderWay`."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of job; those are {', '.join(KINDS)}.")
-    active = sa.select(table.c.uuid).where(table.c.kind == kind, table.c.state.in_(("running", "waiting")))
-    if txn.execute(active.limit(1)).first() is not None:
+    if is_under_way(txn, kind):
         raise JobUnderWay(f"{KINDS[kind]}: this is waiting or running already. Watch it, or cancel it first.")
     _forget_old(txn)
     uuid = str(uuid4())
     row = {"uuid": uuid, "kind": kind, "requester": requester, "state": "waiting", "cursor": {}}
     txn.execute(sa.insert(table).values(created_ms=txn.now_ms, **row))
     return _existing(txn, uuid)
+
+
+def is_under_way(txn: Transaction, kind: str) -> bool:
+    """Whether a job of this kind runs, or waits."""
+    active = sa.select(table.c.uuid).where(table.c.kind == kind, _ACTIVE)
+    return txn.execute(active.limit(1)).first() is not None
 
 
 def find(txn: Transaction, uuid: str) -> Job | None:
@@ -132,15 +143,20 @@ def cancel(txn: Transaction, uuid: str) -> bool:
     return True
 
 
+def lane_of(kind: str) -> str:
+    """In which lane, one after the other, jobs of this kind run: the name of its worker."""
+    return LANES.get(kind, "jobs")
+
+
 # --- for who runs them --------------------------------------------------------------------------------------------
 
 
-def take_up(txn: Transaction) -> tuple[Job, bool] | None:
+def take_up(txn: Transaction, kinds: Collection[str] = tuple(KINDS)) -> tuple[Job, bool] | None:
     """
-    The job to run now, and whether it was interrupted: such a one comes first, then the one that has waited longest.
-    It runs from now on. Only for the holder of the lease.
+    The job to run now, of one of these kinds, and whether it was interrupted: such a one comes first, then the one that
+    has waited longest. It runs from now on. Only for the holder of the lease.
     """
-    row = txn.execute(_NEXT).first()
+    row = txn.execute(_NEXT, {"kinds": list(kinds)}).first()
     if row is None:
         return None
     found = Job(**row._asdict())

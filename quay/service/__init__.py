@@ -12,13 +12,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 from twisted.application.service import IServiceMaker
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, textFileLogObserver
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
@@ -112,17 +112,37 @@ def serve(config: Config, surroundings: Surroundings) -> int:
 
 def run(config: Config, work: Callable[[Core], Awaitable[R]]) -> R:
     """Do `work` with a core of its own, beside a running server or without one. What it raises is raised here."""
+    prepare(config.data)
+    return react(lambda reactor: _worked(reactor, config, work))
+
+
+def react(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
+    """Do `work` with the reactor. Whoever interrupts it cancels it, and waits until it has cleared up."""
     from twisted.internet import task
 
-    prepare(config.data)
     outcome: list[R | Failure] = []
+
+    def begin(reactor: Any) -> Deferred[None]:
+        working = Deferred.fromCoroutine(work(reactor)).addBoth(outcome.append)
+        reactor.addSystemEventTrigger("before", "shutdown", _cleared_up, working)
+        return working
+
     with suppress(SystemExit):  # the way in which `react` ends
-        task.react(lambda reactor: Deferred.fromCoroutine(_worked(reactor, config, work)).addBoth(outcome.append))
-    if not outcome:
+        task.react(begin)
+    if not outcome or (isinstance(outcome[0], Failure) and outcome[0].check(CancelledError)):
         raise KeyboardInterrupt
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
     return outcome[0]
+
+
+def _cleared_up(working: Deferred[None]) -> Deferred[None]:
+    if working.called:
+        return succeed(None)
+    cleared: Deferred[None] = Deferred()
+    working.addBoth(lambda _: cleared.callback(None))
+    working.cancel()
+    return cleared
 
 
 async def _worked(reactor: Any, config: Config, work: Callable[[Core], Awaitable[R]]) -> R:

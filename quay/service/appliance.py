@@ -25,6 +25,7 @@ from quay.model import apptoken, removal, session, time_machine, words
 from quay.oci.errors import RegistryError
 from quay.registry.logbook import forget_old
 from quay.registry.sealing import AuditSealer
+from quay.service.backups import BackupMetrics, Backups
 from quay.service.core import core_of
 from quay.service.founding import Restarts, invitation
 from quay.service.front import front_of, plain_front_of
@@ -56,6 +57,7 @@ REAP_SESSIONS_S: Final = 3600
 NOTIFY_S: Final = 5
 FORGET_S: Final = 86400
 JOBS_S: Final = 5
+SCHEDULE_S: Final = 30
 JOB_S: Final = 365 * 86400
 """A job may take its time: it is told when the server stops."""
 RENEW_S: Final = 3600
@@ -112,7 +114,9 @@ class Appliance(Service):
             files = CertificateFiles(config.data)
             self._renewal = Renewal(self._certificates, files, self.core.threads.blobs, reactor.seconds)
             self._metrics.show(TlsMetrics(self._certificates))
+        self._backups = Backups(reactor, self.core, self._restarts.surroundings.found)
         self._workers = self._made_workers() if config.setup_complete else []
+        self._metrics.show(BackupMetrics(self._backups))
         self._metrics.show(CoreMetrics(self.core), ServerMetrics(self._site.connections, self._workers, self._watchdog))
         self._starting: Deferred[None] = succeed(None)
 
@@ -271,9 +275,14 @@ class Appliance(Service):
             Worker("search-index", index_words, clock, period=INDEX_WORDS_S, coordinator=core.coordinator),
             Worker("log-upkeep", forget_logs, clock, period=FORGET_LOGS_S, coordinator=core.coordinator),
             notifier,
-            Worker("jobs", Jobs(clock, core).run, clock, period=JOBS_S, budget=JOB_S, coordinator=core.coordinator),
+            *(self._lane(lane) for lane in ("jobs", "backups")),
+            Worker("backup-schedule", self._backups.keep_to_schedule, clock, period=SCHEDULE_S),
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]
+
+    def _lane(self, name: str) -> Worker:
+        jobs, coordinator = Jobs(self._reactor, self.core, self._backups, name), self.core.coordinator
+        return Worker(name, jobs.run, self._reactor, period=JOBS_S, budget=JOB_S, coordinator=coordinator)
 
     async def _retired(self, site: RegistrySite) -> None:
         """Connections come to their ends; those that take too long are left to the end of the process."""

@@ -1,9 +1,10 @@
 """
 Jobs at work: what each kind does, how far it is, and what becomes of it when the server stops in the middle.
 
-One job runs at a time in the whole installation: the worker has a lease. Once a second it is written down how far the
-job is, and looked whether it is to stop. A job that was interrupted is taken up again by whoever holds the lease next:
-a scrub goes on at the blob where it was, all others begin again, and a collection has the positions of its own.
+One job of each lane runs at a time in the whole installation: its worker has a lease. Once a second it is written down
+how far the job is, and looked whether it is to stop. A job that was interrupted is taken up again by whoever holds the
+lease next: a scrub goes on at the blob where it was, all others begin again, a collection has the positions of its own,
+and a backup finds what the one before it has copied.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from quay.model.job import Ending, Job, Progress
 from quay.registry.fsck import Check
 from quay.registry.garbage import Collected, GarbageCollector, Time
 from quay.registry.scrub import Scrub
+from quay.service.backups import Backups
 from quay.service.core import Core
 
 log = Logger()
@@ -55,22 +57,26 @@ class Report:
 
 
 class Jobs:
-    """What the worker `jobs` does, under its lease."""
+    """What the worker of a lane does, under its lease."""
 
-    def __init__(self, reactor: Any, core: Core) -> None:
+    def __init__(self, reactor: Any, core: Core, backups: Backups, lane: str) -> None:
         self._reactor = reactor
         self._core = core
-        self._kinds: Mapping[str, Callable[[Job, Report, Time], Awaitable[None]]] = {
+        self._backups = backups
+        kinds: Mapping[str, Callable[[Job, Report, Time], Awaitable[None]]] = {
             "gc": self._collect,
             "fsck": self._check,
             "repair": self._check,
             "scrub": self._scrub,
+            "backup": self._backup,
+            "verify": self._verify,
         }
+        self._kinds = {kind: kinds[kind] for kind in job.KINDS if job.lane_of(kind) == lane}
 
     async def run(self, time: Time) -> None:
         """Run what waits, until there is nothing more or the server stops."""
         while not time.spent:
-            found = await self._core.database.write(job.take_up)
+            found = await self._core.database.write(job.take_up, list(self._kinds))
             if found is None:
                 return
             one, interrupted = found
@@ -156,6 +162,20 @@ class Jobs:
         report.measure = lambda: Progress(scrub.bytes, max(held, scrub.bytes), scrub.cursor)
         rotten = await scrub.run()
         report.say("No blob has rotted." if not rotten else f"{rotten} blobs had rotted: push them again.")
+
+    async def _backup(self, one: Job, report: Report, time: Time) -> None:
+        backup = self._backups.backup(report.say)
+        report.measure = lambda: Progress(backup.done, backup.total or None)
+        made = await backup.run()
+        report.say(str(made))
+        await self._backups.made(made, report.say)
+
+    async def _verify(self, one: Job, report: Report, time: Time) -> None:
+        verification = await self._backups.verification(report.say, RATE)
+        report.measure = lambda: Progress(verification.done, verification.total or None)
+        record = await verification.run()
+        await self._backups.verified(record, verification.problems)
+        report.say(verification.verdict)
 
     async def _held(self) -> list[holdings.Held]:
         return await self._core.database.read(holdings.held)

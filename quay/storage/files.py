@@ -20,7 +20,8 @@ from quay.storage.partial import PartialFile
 
 PIECE: Final = 1024 * 1024
 
-_NOT_LINKED: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP})
+NOT_LINKED: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP})
+"""Why a file cannot have another name, although it could be copied."""
 
 
 def keep_file(medium: Medium, layout: Layout, digest: Digest, path: Path) -> int:
@@ -52,7 +53,7 @@ def _linked(layout: Layout, digest: Digest, path: Path, fd: int) -> bool:
     try:
         os.link(path, draft, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _NOT_LINKED:
+        if error.errno in NOT_LINKED:
             return False
         raise
     if not os.path.samestat(draft.lstat(), os.fstat(fd)):

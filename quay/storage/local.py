@@ -17,10 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IFileKeeper, IFileSlice, IPool
+from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IFileKeeper, IFileSlice, ILinkable, IPool
 from quay.oci.reference import HEX_LENGTHS, Digest
 from quay.storage import BlobMissing, StorageMisconfigured, UploadBusy, UploadMissing
-from quay.storage.files import keep_file
+from quay.storage.files import NOT_LINKED, keep_file
 from quay.storage.layout import Layout, Medium, sync_directory
 from quay.storage.partial import PartialFile, write_all
 from quay.storage.upload import Budget, SegmentedUpload, is_upload_id
@@ -72,7 +72,7 @@ class FileSlice:
             self._medium.run("close a blob", os.close, self._fd).addErrback(_warn)
 
 
-@implementer(IBlobStore, IFileKeeper)
+@implementer(IBlobStore, IFileKeeper, ILinkable)
 class LocalBlobs:
     """The blobs below `root`, which is made when it is first needed; `pool` waits for the disk."""
 
@@ -151,6 +151,20 @@ class LocalBlobs:
             return FileSlice(self._medium, fd)
 
         return shielded(self._medium.run("open a blob", open_blob), lambda source: source.close())
+
+    def link(self, digest: Digest, target: Path) -> Deferred[bool]:
+        def name_again() -> bool:
+            try:
+                os.link(self._layout.blob(digest), target, follow_symlinks=False)
+            except FileNotFoundError as error:
+                raise BlobMissing(self.location, digest) from error
+            except OSError as error:
+                if error.errno in NOT_LINKED:
+                    return False
+                raise
+            return True
+
+        return self._medium.run("link a blob", name_again)
 
     def delete(self, digest: Digest) -> Deferred[None]:
         def remove() -> None:

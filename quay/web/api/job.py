@@ -20,14 +20,14 @@ from quay.web.api.views import http_date, optional_date
 
 routes = Routes("jobs", "Long work on this installation, for superusers.")
 
-Kind = Literal["gc", "fsck", "repair", "scrub"]
+Kind = Literal["gc", "fsck", "repair", "scrub", "backup", "verify"]
 _POWER: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed, "always": True}
 
 
 class JobView(TypedDict):
     """
-    A job. `done` and `total` are bytes for gc and scrub, blobs for fsck and repair; `total` is null where nobody
-    knows it. `remaining_s` is how many seconds it may still take, null where that cannot be told.
+    A job. `done` and `total` are blobs for fsck and repair, bytes for all others; `total` is null where nobody knows
+    it. `remaining_s` is how many seconds it may still take, null where that cannot be told.
     """
 
     uuid: str
@@ -62,7 +62,7 @@ class CreateJob(TypedDict):
         Kind,
         Schema(
             description="gc: collect garbage; fsck: compare the database with the storage; repair: and mend; "
-            "scrub: read every blob again"
+            "scrub: read every blob again; backup: make a backup in BACKUP_DIRECTORY; verify: read the last one again"
         ),
     ]
 
@@ -76,7 +76,12 @@ async def list_jobs(call: Call) -> JobViews:
 
 @routes.post("/superuser/jobs/", "createJob", needs.superuser, status=201, fresh=True, **_POWER)
 async def create(call: Call, body: CreateJob) -> JobDetails:
-    """Ask for a job. It begins when those before it have ended; the same is not done twice at once."""
+    """
+    Ask for a job. It begins when those before it have ended, of which backups are not the same as others; the same is
+    not done twice at once. There are backups where the server has a BACKUP_DIRECTORY.
+    """
+    if jobs.lane_of(body["kind"]) == "backups" and call.means.config.backup_directory is None:
+        raise Conflict("No BACKUP_DIRECTORY is configured: name one, or use 'quay backup DIRECTORY' on the server.")
 
     def make(txn: Transaction) -> Job:
         made = jobs.create(txn, body["kind"], call.principal.name)
@@ -87,7 +92,7 @@ async def create(call: Call, body: CreateJob) -> JobDetails:
         made = await call.write(make)
     except jobs.JobUnderWay as error:
         raise Conflict(str(error)) from error
-    call.means.work_now("jobs")
+    call.means.work_now(jobs.lane_of(made.kind))
     return _details(call, made)
 
 
@@ -128,7 +133,7 @@ def _view(call: Call, one: Job) -> JobView:
         "stopping": one.stop and one.state == "running",
         "done": one.done,
         "total": one.total,
-        "unit": "bytes" if one.kind in ("gc", "scrub") else "blobs",
+        "unit": "blobs" if one.kind in ("fsck", "repair") else "bytes",
         "remaining_s": one.remaining_s(int(call.means.clock.seconds() * 1000)),
         "created": http_date(one.created_ms),
         "started": optional_date(one.started_ms),

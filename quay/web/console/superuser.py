@@ -32,6 +32,8 @@ WORKERS: Final = {
     "notifier": "Delivers notifications",
     "notification-log": "Forgets old deliveries of notifications",
     "jobs": "Runs the jobs that were asked for",
+    "backups": "Makes and verifies the backups that were asked for",
+    "backup-schedule": "Asks for the backups that are due",
     "tls-renewal": "Renews the certificate of this server",
 }
 """What the work in the background is for; one that is not here is told by its name."""
@@ -82,7 +84,7 @@ async def usage_logs(view: View, subject: Context) -> Context:
 @tabs.tab("messages", "Messages")
 async def messages(view: View, subject: Context) -> Context:
     found = await view.ask("getGlobalMessages")
-    return {"rows": [one | {"shown": rendered(one)} for one in found["messages"]]}
+    return {"rows": [one | {"shown": await rendered(view, one)} for one in found["messages"]]}
 
 
 @tabs.tab("keys", "Service keys")

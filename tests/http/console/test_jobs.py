@@ -5,7 +5,9 @@ import json
 import pytest
 from twisted.internet.defer import Deferred
 
+from quay.backups import Folder
 from quay.model import job
+from quay.service.backups import Backups
 from quay.service.jobs import Jobs
 from quay.storage import StorageFailed
 from quay.web.live import STREAMS
@@ -30,12 +32,14 @@ def client(application):
 
 
 class Node:
-    """A server that runs jobs, until it is stopped or dies."""
+    """A server that runs the jobs of a lane, until it is stopped or dies."""
 
-    def __init__(self, application):
+    def __init__(self, application, lane="jobs"):
         self.application = application
         self.time = Budget(application.clock, 1e9)
-        self.running = Deferred.fromCoroutine(Jobs(application.clock, application.core).run(self.time))
+        backups = Backups(application.clock, application.core, None)
+        jobs = Jobs(application.clock, application.core, backups, lane)
+        self.running = Deferred.fromCoroutine(jobs.run(self.time))
         self.running.addErrback(lambda failure: None)
 
     @property
@@ -101,22 +105,51 @@ def test_refused(application, client):
         assert other.delete(f"/superuser/jobs/{uuid}").status == status
 
 
-def test_every_kind(application, client):
+def test_every_kind(make_application, tmp_path):
     """Each kind runs to its end, and says what it came to."""
+    application = make_application(SUPER_USERS=["devtable"], BACKUP_DIRECTORY=str(tmp_path))
+    client = Client(application, "devtable")
     application.repository().upload(b"x" * 1000)
     ends = {}
     for kind in job.KINDS:
         uuid = ask(client, kind)
-        Node(application).until_idle()
+        Node(application, job.lane_of(kind)).until_idle()
         found = seen(client, uuid)
         assert found["state"] == "done", found
         ends[kind] = (found["log"].splitlines()[-1], found["done"], found["total"])
+    [backup] = Folder(tmp_path).complete()
+    made, verified = ends.pop("backup"), ends.pop("verify")
+    assert made[0].startswith(f"{backup}: ") and "1 blobs of 1000 bytes, of which 1000 were copied" in made[0]
+    assert verified[0].startswith(f"{backup} is good: 1000 bytes")
+    assert made[1:] == verified[1:] == (1000, 1000)
     assert ends == {
         "gc": ("Removed: 0 old tags, 0 manifests, 0 links, 0 blobs, 0 bytes.", 0, None),
         "fsck": ("0 problems, of which 0 were mended; 0 remain.", 2, 2),
         "repair": ("0 problems, of which 0 were mended; 0 remain.", 2, 2),
         "scrub": ("No blob has rotted.", 1000, 1000),
     }
+
+
+def test_backups_need_a_directory(make_application, application, admin, client, tmp_path):
+    """Where no directory for them is configured, backups are neither offered nor made."""
+    assert client.post("/superuser/jobs/", {"kind": "backup"}).status == 409
+    offered = [form.first("field.kind") for form in admin.open("/superuser/jobs/").forms]
+    assert "gc" in offered and "backup" not in offered
+    with_directory = make_application(SUPER_USERS=["devtable"], BACKUP_DIRECTORY=str(tmp_path))
+    forms = Visitor(with_directory, "devtable").open("/superuser/jobs/").forms
+    assert {"backup", "verify"} <= {form.first("field.kind") for form in forms}
+
+
+def test_backups_have_a_lane_of_their_own(make_application, tmp_path):
+    """A backup does not wait for a scrub that takes days."""
+    application = make_application(SUPER_USERS=["devtable"], BACKUP_DIRECTORY=str(tmp_path))
+    client = Client(application, "devtable")
+    slow_blobs(application, 100)
+    scrub, backup = ask(client, "scrub"), ask(client, "backup")
+    scrubbing = Node(application)
+    Node(application, "backups").until_idle()
+    assert (seen(client, scrub)["state"], seen(client, backup)["state"]) == ("running", "done")
+    scrubbing.until_idle()
 
 
 def test_what_is_found(application, client):
