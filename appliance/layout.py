@@ -1,5 +1,5 @@
 """
-Where an installation is on its machine: the program, the command, the unit, and the pointer from which all else is found.
+Where an installation is on its machine: its program, command and unit, and the pointer from which all else is found.
 
     /opt/quay/<version>/                the program of each release; `current` and `previous` are links to two of them
     /usr/local/bin/quay                 the command: a link to the current program

@@ -103,6 +103,13 @@ def _unknown(patient: Patient, endpoint: Endpoint) -> Finding:
     )
 
 
+def who_listens(endpoint: Endpoint, host: Host) -> str | None:
+    """Who listens there, as `nginx (process 12)`; None if nobody does, or it may not be seen who."""
+    held = next((each for each in listening(host) if _collides(each, endpoint)), None)
+    who = None if held is None else _owner(host, held.inode)
+    return None if who is None else f"{who[1]} (process {who[0]})"
+
+
 def _collides(held: Listening, endpoint: Endpoint) -> bool:
     everywhere = ("0.0.0.0", "::")  # noqa: S104  # compared, and nothing listens
     return held.port == endpoint.port and (

@@ -23,11 +23,14 @@ def names() -> tuple[str, ...]:
 
 
 def addresses() -> tuple[str, ...]:
-    """Its addresses, those first by which others most probably reach it; loopback last, link-local ones not at all."""
+    """
+    Its addresses, at least one: those first by which others most probably reach it; loopback last, link-local ones not
+    at all.
+    """
     found = [*_routed(), *in_ipv4_table(), *in_ipv6_table()]
     usable = [address for address in found if not (address.is_link_local or address.is_unspecified)]
     ordered = sorted(dict.fromkeys(usable), key=lambda address: (address.is_loopback, address.version))
-    return tuple(map(str, ordered))
+    return tuple(map(str, ordered)) or ("127.0.0.1",)
 
 
 def is_loopback(host: str) -> bool:
@@ -64,7 +67,7 @@ def _routed() -> list[Address]:
     return found
 
 
-def in_ipv4_table(table: Path = Path("/proc/net/fib_trie")) -> list[Address]:
+def in_ipv4_table(table: Path = Path("/proc/self/net/fib_trie")) -> list[Address]:
     """What the kernel answers for: the leaves of its routes that are marked as local."""
     found: list[Address] = []
     leaf = ""
@@ -77,7 +80,7 @@ def in_ipv4_table(table: Path = Path("/proc/net/fib_trie")) -> list[Address]:
     return found
 
 
-def in_ipv6_table(table: Path = Path("/proc/net/if_inet6")) -> list[Address]:
+def in_ipv6_table(table: Path = Path("/proc/self/net/if_inet6")) -> list[Address]:
     """The same for IPv6, where each line begins with an address."""
     return [IPv6Address(bytes.fromhex(line.split()[0])) for line in _lines(table) if line.strip()]
 
