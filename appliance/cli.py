@@ -16,6 +16,7 @@ import click
 
 from appliance import machine
 from appliance.doctor.cli import doctor
+from appliance.doctor.probing import probe
 from appliance.layout import Layout
 from appliance.owner import become
 from appliance.support.cli import support
@@ -43,6 +44,7 @@ CARRYING: Final = frozenset({"bundle", "import", "setup"})
 quay: Final[click.Group] = copy(server)  # what is added here, `python -m quay` does not have
 quay.commands = dict(server.commands)
 quay.add_command(doctor)
+quay.add_command(probe)
 quay.add_command(support)
 for command in (machine.install, machine.uninstall, machine.status, machine.logs, machine.serve):
     quay.add_command(command)

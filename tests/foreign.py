@@ -122,7 +122,7 @@ class ForeignRegistry:
         if (request.getUser(), request.getPassword()) != (self._user.encode(), self._password.encode()):
             request.setResponseCode(401)
             return b'{"errors":[{"code":"UNAUTHORIZED","message":"bad password"}]}'
-        return json.dumps({"token": "t" + request.args[b"scope"][0].decode().replace(":", "-")}).encode()
+        return json.dumps({"token": "t" + request.args.get(b"scope", [b""])[0].decode().replace(":", "-")}).encode()
 
     def _is_let_in(self, request: Any) -> bool:
         if not self._password:
@@ -175,6 +175,11 @@ class ForeignRegistry:
         if digest not in kept.manifests:
             return _missing(request, "MANIFEST_UNKNOWN")
         media_type, raw = kept.manifests[digest]
+        if request.method == b"DELETE":
+            del kept.manifests[digest]
+            kept.tags = {tag: found for tag, found in kept.tags.items() if found != digest}
+            request.setResponseCode(202)
+            return b""
         request.setHeader("Content-Type", media_type)
         request.setHeader("Docker-Content-Digest", digest)
         return raw

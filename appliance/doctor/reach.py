@@ -1,8 +1,8 @@
 """
 Calling the server as its clients do: TCP, TLS with its certificate looked at by service-identity, `/v2/`.
 
-The doctor calls the server's own addresses only, from a thread and without a reactor; everybody else's calls go through
-`quay.egress`. Source: OCI distribution specification, "Determining Support"; RFC 9525 (names in certificates).
+The doctor calls what its administrator names only, from a thread and without a reactor; everybody else's calls go
+through `quay.egress`. Source: OCI distribution specification, "Determining Support"; RFC 9525 (names in certificates).
 """
 
 from __future__ import annotations
@@ -64,20 +64,23 @@ class Answered:
 @attrs.frozen
 class Trust:
     """
-    Whom to believe: the CAs of the machine, and the one in the file, if there is one. `partial` says that there is one
-    that may not be read, so that a certificate which is not believed may be good all the same.
+    Whom to believe: the CAs of the machine, and the one in the file, if there is one; or that one `alone`. `partial`
+    says that there is one that may not be read, so that a certificate which is not believed may be good all the same.
     """
 
     file: Path | None = None
+    alone: bool = False
     partial: bool = False
 
     def __str__(self) -> str:
-        return "the CAs of this machine" if self.file is None else "the registry's own authority"
+        if self.file is None:
+            return "the CAs of this machine"
+        return f"the CA in {self.file}" if self.alone else "the registry's own authority"
 
     def context(self) -> ssl.SSLContext:
         """Raises `OSError`."""
-        context = ssl.create_default_context()
-        if self.file is not None:
+        context = ssl.create_default_context(cafile=self.file if self.alone else None)
+        if self.file is not None and not self.alone:
             context.load_verify_locations(self.file)
         context.check_hostname = False  # service-identity does that
         return context
@@ -145,7 +148,8 @@ def _secured(plain: socket.socket, host: str, trust: Trust) -> socket.socket:
     except ssl.SSLCertVerificationError as error:
         raise Unbelieved(f"The certificate is not believed by {trust}: {error.verify_message}.") from None
     except (ssl.SSLError, OSError) as error:
-        raise Unreached(f"No TLS: {getattr(error, 'reason', None) or error}. Is it plain HTTP there?") from None
+        why = str(getattr(error, "reason", None) or error).replace("_", " ").lower()
+        raise Unreached(f"TLS does not work ({why}): is it plain HTTP there?") from None
     certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
     if not is_for(certificate, host):
         secured.close()

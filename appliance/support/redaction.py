@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from quay.config import Config, Secret
+from quay.config import Config, Secret, StorageLocation
 from quay.config.secrets import DatabaseUri
 
 HIDDEN: Final = "***"
@@ -18,6 +18,9 @@ SHORTEST: Final = 4
 """What is shorter would be found everywhere."""
 KEPT: Final = ("secret_key", "database_secret_key")
 """The secrets that an installation made for itself, in its data directory."""
+
+_HUSHED: Final = re.compile(r"key|secret|passw|token|credential", re.IGNORECASE)
+"""In the name of an option of a storage."""
 
 _PATTERNS: Final = (
     (re.compile(r"(?i)\b(bearer|basic|digest)\s+[A-Za-z0-9+/=._~-]{8,}"), r"\1 ***"),
@@ -66,6 +69,8 @@ def _revealed(value: object) -> list[str]:
         return [word for word in re.findall(r"://[^/]*?:(.*)@", value.reveal()) if word]
     if isinstance(value, Secret):
         return [value.reveal()]
+    if isinstance(value, StorageLocation):
+        return [str(option) for name, option in value.options.items() if _HUSHED.search(name)]
     if isinstance(value, Mapping):
         return [secret for inner in value.values() for secret in _revealed(inner)]
     if isinstance(value, tuple | list):

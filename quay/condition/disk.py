@@ -99,13 +99,9 @@ def _bytes(path: Path, found: Room, daily: float) -> Finding:
     said = f"{path} has {amount(found.free)} free of {amount(found.bytes)} ({share:.0%})"
     if found.free < min(LEAST_FREE, found.bytes):
         return wrong(f"{said}: pushes are about to be refused.", "quay gc", FULL)
-    days = found.free / daily if daily > 0 else None
-    forecast = (
-        ""
-        if days is None or days > FAR_D
-        else f", and is full in {days:,.0f} days if pushes go on as in the last month"
-    )
-    if days is not None and days < SOON_D:
+    days = found.free / daily if daily > 0 else FAR_D
+    forecast = "" if days >= FAR_D else f", and is full in {days:,.0f} days if pushes go on as in the last month"
+    if days < SOON_D:
         return remarkable(f"{said}{forecast}.", "quay gc --dry-run", FULL)
     if share < LITTLE:
         return remarkable(f"{said}{forecast}: make room before pushes are refused.", "quay gc --dry-run", FULL)

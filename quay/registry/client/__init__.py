@@ -288,6 +288,12 @@ class RegistryClient:
             raise RemoteWrong(f"{self.host} calls the manifest {told} that has the digest {known}.")
         return known
 
+    async def delete_manifest(self, repository: str, digest: Digest) -> None:
+        """Have it forget a manifest, and with it every tag that names it."""
+        answer = await self._calls.ask("DELETE", self._manifest(repository, digest), _push(repository))
+        if answer.status not in (200, 202, 204):
+            raise self._calls.refusal(f"delete the manifest {digest} of {repository}", answer)
+
 
 def _path(repository: str) -> str:
     return quote(repository, safe="/")

@@ -10,6 +10,7 @@ import pytest
 from appliance.doctor.disk import look, speed
 from quay.condition import State, disk
 from quay.condition.disk import Room
+from quay.condition.whole import places
 from tests.unit.appliance.doctor.patients import machine, only, patient
 
 GIB = 1024**3
@@ -130,3 +131,11 @@ def test_no_data_directory(tmp_path: Path) -> None:
     whom.config.data.rmdir()
     assert only(look, whom, State.UNSEEN).fix == "quay serve"
     assert not whom.config.data.exists()
+
+
+def test_one_file_system_once(tmp_path: Path) -> None:
+    """Locations on the disk of the data are not looked at twice, and those that are not there not at all."""
+    there, missing = [["LocalStorage", {"storage_path": name}] for name in ("there", "missing")]
+    whom = patient(tmp_path, DISTRIBUTED_STORAGE_CONFIG={"there": there, "missing": missing})
+    (whom.config.data / "there").mkdir()
+    assert places(whom.config) == (whom.config.data,)

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any, get_args
 
+import attrs
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -20,7 +21,7 @@ from appliance.support.bundle import packed, save
 from appliance.support.gathering import Part, gather
 from appliance.support.redaction import Redaction
 from appliance.support.settings import shown
-from quay.config import Secret, parse
+from quay.config import Secret, StorageLocation, parse
 from quay.config.keys import SETTINGS, Redis
 from quay.lock import prepare
 from tests.unit.appliance.doctor.patients import NOW, machine, patient
@@ -93,6 +94,16 @@ def test_kept_secrets(tmp_path: Path) -> None:
     (whom.config.data / "secret_key").write_bytes(key)
     hide = Redaction.of(whom.config)
     assert hide.known(f"it is {key.hex()}") == "it is ***"
+
+
+def test_a_storage_with_a_key(tmp_path: Path) -> None:
+    """Of a storage, only options that are known to be none are shown; its keys are known wherever they stand."""
+    options = {"storage_path": "/srv", "s3_secret_key": "Canary-1", "whatever": "Canary-2"}
+    location = StorageLocation("default", "S3Storage", options)
+    config = attrs.evolve(patient(tmp_path).config, storage={"default": location})
+    hidden = ["S3Storage", {"storage_path": "/srv", "s3_secret_key": "***", "whatever": "***"}]
+    assert shown(config)["DISTRIBUTED_STORAGE_CONFIG"] == {"default": hidden}
+    assert Redaction.of(config).known("it is Canary-1") == "it is ***"
 
 
 @pytest.mark.parametrize(
