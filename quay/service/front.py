@@ -57,7 +57,8 @@ def front_of(
     means = _rest_means(reactor, core, addresses, workers)
     identifier = Identifier(core.portal, means.sessions, addresses)
     rest = RestAPI(means, identifier, TRANSLATIONS)
-    pages = Pages(config.registry_title)
+    pages = Pages(config.registry_title, addresses)
+    core.tasks.spawn(pages.prepare(core.threads.cpu))
     parts = Parts(
         api=DistributionAPI(Means(reactor, core.registry, guard, core.threads.blobs)),
         tokens=TokenService(
@@ -102,8 +103,8 @@ def _authority_page(core: Core, pages: Pages, addresses: Addresses) -> Authority
 
 def plain_front_of(core: Core) -> PlainFront:
     """What plain HTTP answers beside TLS."""
-    pages = Pages(core.config.registry_title)
     addresses = Addresses(core.config.scheme, core.config.hostname, core.config.trusted_proxies)
+    pages = Pages(core.config.registry_title, addresses)
     return PlainFront(_authority_page(core, pages, addresses), StaticFiles("quay.web.pages", "static"), addresses)
 
 

@@ -27,6 +27,7 @@ _HOP: Final = re.compile(
     r"\[(?P<bracketed>[^\]]+)\](?::[0-9]+)?|(?P<ipv4>[0-9.]+)(?::[0-9]+)?|(?P<bare>[0-9A-Fa-f:.]+)"
 )
 _LOCAL: Final = IPv4Address("127.0.0.1")
+_PORT: Final = re.compile(r":[0-9]+$")
 
 
 @attrs.frozen
@@ -58,6 +59,19 @@ class Addresses:
         """
         forwarded = _trusts(self.trusted_proxies, _peer(request))
         return f"{self.scheme or _scheme(request, forwarded)}://{self.hostname or _host(request, forwarded)}"
+
+    def is_secure_context(self, request: RegistryRequest) -> bool:
+        """
+        Whether a browser trusts the way on which it reaches us: over TLS, or within its own machine. Source: W3C Secure
+        Contexts, section 3.1.
+        """
+        forwarded = _trusts(self.trusted_proxies, _peer(request))
+        if (self.scheme or _scheme(request, forwarded)) == "https":
+            return True
+        host = (_listed(request, "X-Forwarded-Host")[-1:] if forwarded else []) or _listed(request, "Host")
+        name = _PORT.sub("", host[0].lower()) if host else ""
+        address = _parse(name.strip("[]"))
+        return f".{name}".endswith(".localhost") if address is None else address.is_loopback
 
 
 def client_address(request: RegistryRequest, trusted_proxies: Iterable[Network]) -> str:

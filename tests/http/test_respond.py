@@ -336,6 +336,18 @@ class AddressesTests(RespondTestCase):
         """Several headers are one list."""
         self.assertEqual(self.client(b"6.6.6.6\r\nX-Forwarded-For: 198.51.100.9"), "198.51.100.9")
 
+    def test_secure_contexts(self):
+        """Browsers trust TLS, however far it reaches, and what is on their own machine; no other plain HTTP."""
+        asked = self.learn(Addresses().is_secure_context)  # r.example, over plain HTTP
+        behind = Addresses(trusted_proxies=self.trusted).is_secure_context
+        self.assertFalse(asked)
+        self.assertTrue(self.learn(behind, b"X-Forwarded-Proto: https\r\n"))
+        self.assertTrue(self.learn(Addresses(scheme="https").is_secure_context))
+        own = ("localhost", "localhost:5000", "quay.localhost", "127.0.0.1:8080", "[::1]:80", "[::1]", "127.9.9.9")
+        for host in (*own, "127.0.0.1.example", "10.0.0.1", "notlocalhost", "[::2]", ""):
+            said = self.learn(behind, f"X-Forwarded-Host: {host}\r\n".encode())
+            self.assertEqual((host, said), (host, host in own))
+
     def test_mapped_peer(self):
         """A peer on a dual-stack socket is the IPv4 address it is."""
         self.peer = "::ffff:10.0.0.7"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -10,6 +9,9 @@ from markupsafe import Markup
 from quay.oci.errors import RegistryError
 from quay.web.console.page import Context, View
 from quay.web.pages.markdown import render
+
+REMEMBERED: Final = 64
+"""So many messages are kept as HTML: every page has those that are published, and they change seldom."""
 
 RINGS: Final = 9
 """So many things to know are counted; of more it is only said that there are more."""
@@ -25,17 +27,23 @@ async def _messages(view: View) -> list[Context]:
         found = await view.ask("getGlobalMessages")
     except RegistryError:  # this registry tells nobody anything before he has signed in
         return []
-    return [{"severity": one["severity"], "content": rendered(one)} for one in found["messages"]]
+    return [{"severity": one["severity"], "content": await rendered(view, one)} for one in found["messages"]]
 
 
-def rendered(message: Context) -> Any:
+async def rendered(view: View, message: Context) -> Any:
     """The content of a message as a page shows it: Markdown as HTML, all else as text."""
-    return _rendered(message["content"]) if message["media_type"] == "text/markdown" else message["content"]
+    text = message["content"]
+    if message["media_type"] != "text/markdown":
+        return text
+    if text not in _rendered:
+        made = await view.in_background(render, text)
+        if len(_rendered) >= REMEMBERED:
+            _rendered.clear()
+        _rendered[text] = made
+    return _rendered[text]
 
 
-@lru_cache(maxsize=64)
-def _rendered(text: str) -> Markup:
-    return render(text)
+_rendered: Final[dict[str, Markup]] = {}
 
 
 async def _rings(view: View) -> str:

@@ -1,7 +1,13 @@
-"""What templates make of values: times, and colors that can be read."""
+"""What templates make of values: times, and colors that can be read; and when they are compiled."""
+
+from pathlib import Path
 
 import pytest
+from jinja2 import Environment
+from twisted.internet.defer import Deferred
 
+from quay.threads import ImmediatePool
+from quay.web import pages
 from quay.web.api.views import _COLORS
 from quay.web.pages import ink, moment
 
@@ -32,3 +38,27 @@ def test_ink(color):
     """A letter on any color of an avatar has a contrast of 4.5 to 1 at least (WCAG AA)."""
     on, letter = sorted([luminance(color), {"#000": 0.0, "#fff": 1.0}[ink(color)]])
     assert (letter + 0.05) / (on + 0.05) >= 4.5
+
+
+class Pool(ImmediatePool):
+    """Runs what it is given, and remembers for which template that was."""
+
+    def __init__(self):
+        self.names = []
+
+    def run(self, f, *args, **kwargs):
+        self.names.append(args[0])
+        return super().run(f, *args, **kwargs)
+
+
+def test_all_are_compiled_beforehand(monkeypatch):
+    """Once they are prepared, one by one, no page has to wait for a template, whichever it is."""
+    pool = Pool()
+    pages._environment.cache_clear()
+    finished = Deferred.fromCoroutine(pages.Pages.prepare(pool))
+    assert finished.called
+    root = Path(pages.__file__).parent / "templates"
+    assert sorted(pool.names) == sorted(str(file.relative_to(root)) for file in root.rglob("*.html"))
+    monkeypatch.setattr(Environment, "compile", None)
+    for name in pool.names:
+        pages._environment().get_template(name)
