@@ -21,6 +21,14 @@ MEMORY_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of the manifests of one tag, with all that refers to it."""
 NESTING_LIMIT: Final = 8
 
+class ManifestMissing(BundleInvalid):
+    """A manifest is not at hand."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"The manifest {digest} is missing.", advice="Have all volumes at hand.")
+        self.digest = digest
+
+
 Read = Callable[[Digest], Awaitable[bytes | None]]
 
 
@@ -47,10 +55,10 @@ class Gatherer:
         self._found = Closure()
 
     async def gather(self, roots: Iterable[Referrer]) -> Closure:
-        """What belongs to these. Raises `BundleInvalid` if one of them is not there, or for more than can be held."""
+        """What belongs to these. Raises `ManifestMissing` for one of them; `BundleInvalid` for more than can be held."""
         for root in roots:
             if not await self._collect(root.digest, root.media_type, NESTING_LIMIT):
-                raise BundleInvalid(f"The manifest {root.digest} is missing.", advice="Have all volumes at hand.")
+                raise ManifestMissing(root.digest)
         return self._found
 
     async def _collect(self, digest: Digest, media_type: str, depth: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import attrs
 
 from quay.bundles.cargo import Cargo, Docked
-from quay.bundles.closure import Closure
+from quay.bundles.closure import Closure, ManifestMissing
 from quay.bundles.waybill import BundleInvalid, Referrer, Shipment
 from quay.interfaces import IPool
 from quay.model import blob as rows
@@ -130,7 +130,10 @@ class Loading:
 
     async def _shipment(self, shipment: Shipment) -> None:
         roots = [Referrer(shipment.digest, shipment.media_type), *shipment.referrers]
-        closure = await self._cargo.gatherer(self._cpu).gather(roots)
+        try:
+            closure = await self._cargo.gatherer(self._cpu).gather(roots)
+        except ManifestMissing as error:
+            raise self._incomplete([error.digest]) from error
         repository = await self._registry.access.for_superuser(self._caller, shipment.repository)
         if await self._is_there(repository, shipment, closure):
             for digest in closure.blobs:

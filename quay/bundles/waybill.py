@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, TypeVar
 from uuid import uuid4
 
@@ -31,6 +31,7 @@ MEMBERS: Final = 2_000_000
 TAGS_LIMIT: Final = 100_000
 BUNDLES_LIMIT: Final = 100
 """How many bundles a receipt remembers, the latest ones."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BundleInvalid(InvalidRequest):
@@ -232,13 +233,13 @@ def _sizes(found: JsonObject, key: str) -> dict[Digest, int]:
 def _ms(found: JsonObject) -> int:
     text = found.text("made")
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError):
+        return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, TypeError):
         raise found.refusal("made", "is no moment") from None
 
 
 def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
 
 
 def _spelled(value: Mapping[str, Any]) -> bytes:
