@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 from twisted.application.service import IServiceMaker
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -26,19 +26,19 @@ from twisted.python.usage import Options as UsageOptions
 from zope.interface import implementer
 
 from quay import faults
-from quay.auth.passwords import Passwords
 from quay.config import Config, ConfigError, settle
 from quay.config.surroundings import Surroundings
 from quay.database import Transaction, once
 from quay.lock import prepare
-from quay.registry.garbage import Collected
-from quay.registry.logbook import Format
-from quay.service import logbook, upkeep
-from quay.service.appliance import Appliance
-from quay.service.core import Core, core_of
-from quay.service.founding import Restarts
-from quay.service.supervision import Supervisor
 from quay.threads import ImmediatePool
+
+if TYPE_CHECKING:
+    from quay.registry.garbage import Collected
+    from quay.registry.logbook import Format
+    from quay.service.appliance import Appliance
+    from quay.service.core import Core
+
+# The server takes a second to import, which a command with one transaction does without: whoever needs it, imports it.
 
 log = Logger()
 
@@ -66,6 +66,10 @@ class QuayMaker:
     def makeService(self, options: Options) -> Appliance:
         from twisted.internet import reactor
 
+        from quay.service.appliance import Appliance
+        from quay.service.founding import Restarts
+        from quay.service.supervision import Supervisor
+
         file = Path(options["config"]) if options["config"] else None
         surroundings = Surroundings.of(file, os.environ)
         try:
@@ -87,6 +91,10 @@ def serve(config: Config, surroundings: Surroundings) -> int:
     """
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner
+
+    from quay.service.appliance import Appliance
+    from quay.service.founding import Restarts
+    from quay.service.supervision import Supervisor
 
     globalLogBeginner.beginLoggingTo([_console(config.log_level)], redirectStandardIO=False)
     arm(os.environ.get("QUAY_CRASH_AT", ""))
@@ -120,6 +128,7 @@ def react(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
     """Do `work` with the reactor. Whoever interrupts it cancels it, and waits until it has cleared up."""
     from twisted.internet import task
 
+    arm(os.environ.get("QUAY_CRASH_AT", ""))
     outcome: list[R | Failure] = []
 
     def begin(reactor: Any) -> Deferred[None]:
@@ -146,6 +155,8 @@ def _cleared_up(working: Deferred[None]) -> Deferred[None]:
 
 
 async def _worked(reactor: Any, config: Config, work: Callable[[Core], Awaitable[R]]) -> R:
+    from quay.service.core import core_of
+
     core = core_of(reactor, config)
     try:
         await core.start()
@@ -168,6 +179,8 @@ def change(config: Config, work: Callable[Concatenate[Transaction, P], R], *args
     if config.events_redis is not None:
         return run(config, lambda core: core.database.write(work, *args, **kwargs))
 
+    from quay.service import upkeep
+
     def marked(txn: Transaction) -> R:
         upkeep.ask_to_forget(txn)
         return work(txn, *args, **kwargs)
@@ -179,12 +192,16 @@ def collect(config: Config, say: Callable[[str], object]) -> Collected:
     """Collect all garbage now: see `quay.service.upkeep`."""
     from twisted.internet import reactor
 
+    from quay.service import upkeep
+
     return run(config, lambda core: upkeep.collect(reactor, core, say))
 
 
 def check(config: Config, say: Callable[[str], object], *, repair: bool) -> int:
     """Compare rows and bytes; returns how many problems remain: see `quay.registry.fsck`."""
     from twisted.internet import reactor
+
+    from quay.service import upkeep
 
     return run(config, lambda core: upkeep.check(reactor, core, say, repair))
 
@@ -193,11 +210,15 @@ def scrub(config: Config, say: Callable[[str], object], *, rate: float) -> int:
     """Read all blobs again; returns how many had rotted: see `quay.registry.scrub`."""
     from twisted.internet import reactor
 
+    from quay.service import upkeep
+
     return run(config, lambda core: upkeep.scrub(reactor, core, say, rate))
 
 
 def verify_log(config: Config, say: Callable[[str], object], noted: str | None) -> int:
     """Verify the audit log; returns how many problems there are: see `quay.registry.sealing`."""
+    from quay.service import logbook
+
     return run(config, lambda core: logbook.verify(core, say, noted))
 
 
@@ -210,11 +231,15 @@ def export_log(
     form: Format,
 ) -> int:
     """Write a part of the audit log; returns how many entries it has: see `quay.service.logbook`."""
+    from quay.service import logbook
+
     return run(config, lambda core: logbook.export(core, write, name, start_ms, end_ms, form))
 
 
 def hashed(password: str) -> str:
     """A password hash, made at once: for commands, which have no reactor to keep from blocking."""
+    from quay.auth.passwords import Passwords
+
     done: Deferred[str] = Passwords(ImmediatePool()).hash(password)
     return str(done.result)
 
