@@ -44,15 +44,22 @@ pass_surroundings = click.make_pass_decorator(Surroundings)
 @contextmanager
 def explained() -> Iterator[None]:
     """What the model refuses, or keeps the parts from starting, is a failure of the command, in the same sentence."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, _sentences()):
+            raise Failure(str(error)) from None
+        raise
+
+
+def _sentences() -> tuple[type[Exception], ...]:
+    """What is raised with a sentence for the administrator; these are imported when one is needed, and not before."""
     from quay.backups import BackupFailed
     from quay.database.snapshot import SnapshotFailed
     from quay.model.namespace import NamespaceInvalid, NamespaceTaken
     from quay.service.appliance import EXPECTED
 
-    try:
-        yield
-    except (NamespaceInvalid, NamespaceTaken, BackupFailed, SnapshotFailed, *EXPECTED) as error:
-        raise Failure(str(error)) from None
+    return (NamespaceInvalid, NamespaceTaken, BackupFailed, SnapshotFailed, *EXPECTED)
 
 
 def new_password(from_stdin: bool) -> str:
