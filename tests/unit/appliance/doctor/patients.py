@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from appliance.doctor.patient import Host, Patient, Said
+from appliance.doctor.table import TABLE
 from quay.condition import Finding, State
 from quay.condition.clock import Kept
 from quay.config import parse
@@ -87,3 +88,8 @@ def well(look: Look, whom: Patient) -> bool:
     """Whether everything is fine, and something was looked at."""
     found = list(look(whom))
     return bool(found) and all(finding.state is State.FINE for finding in found)
+
+
+def look_of(name: str) -> Look:
+    """What the check of this name looks with."""
+    return next(check.look for check in TABLE if check.name == name)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from appliance.doctor.certificate import look
 from appliance.doctor.patient import Patient
 from quay import authority
 from quay.condition import State
 from quay.setup import CertificateFiles
-from tests.unit.appliance.doctor.patients import NOW, machine, only, patient, states, well
+from tests.unit.appliance.doctor.patients import NOW, look_of, machine, only, patient, states, well
 
 NAME = "registry.example.org"
+look = look_of("certificate")
 
 
 def served(tmp_path: Path, names: tuple[str, ...] = (NAME,), made: datetime = NOW, **keys: Any) -> Patient:

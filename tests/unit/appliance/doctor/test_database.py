@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from appliance.doctor import database, records
+from appliance.doctor import audit, database
 from appliance.doctor.patient import Patient
 from quay.condition import State
 from quay.database.engines import open_engine, sqlite
@@ -33,7 +33,7 @@ def names(whom: Patient) -> set[str]:
 def test_a_file_that_is_well(whom: Patient) -> None:
     """It is read where it lies, and no file is made beside it."""
     assert well(database.look, whom)
-    assert well(records.audit, whom)
+    assert well(audit.look, whom)
     assert names(whom) == {"quay.db"}
 
 
@@ -54,7 +54,7 @@ def test_an_older_schema(whom: Patient) -> None:
     connection.close()
     assert only(database.look, whom, State.REMARKABLE).fix == "quay migrate"
     assert only(database.look, whom, State.REMARKABLE).fix == "quay migrate"
-    assert only(records.audit, whom, State.UNSEEN)
+    assert only(audit.look, whom, State.UNSEEN)
 
 
 def test_a_damaged_file(whom: Patient) -> None:
@@ -81,7 +81,7 @@ def test_no_file(tmp_path: Path) -> None:
     """None is made."""
     whom = patient(tmp_path)
     assert only(database.look, whom, State.UNSEEN)
-    assert only(records.audit, whom, State.UNSEEN)
+    assert only(audit.look, whom, State.UNSEEN)
     assert names(whom) == set()
 
 
@@ -89,7 +89,7 @@ def test_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """A real server says its version, its schema and its connections."""
     whom = patient(tmp_path, DB_URI=postgres_url)
     assert well(database.look, whom)
-    assert well(records.audit, whom)
+    assert well(audit.look, whom)
     assert any("PostgreSQL has " in sentence for _, sentence in states(database.look, whom))
     engine = open_engine(postgres_url)
     with engine.begin() as connection:

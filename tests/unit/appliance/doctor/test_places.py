@@ -15,7 +15,7 @@ from appliance.doctor import services, storage
 from quay.condition import State
 from quay.storage.layout import Layout
 from tests.redis_server import RedisServer
-from tests.unit.appliance.doctor.patients import machine, only, patient, well
+from tests.unit.appliance.doctor.patients import look_of, machine, only, patient, well
 
 
 def test_a_location(tmp_path: Path) -> None:
@@ -52,6 +52,13 @@ def test_as_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     Layout("default", whom.config.data / "blobs").make()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert "try as root" in only(storage.look, whom, State.UNSEEN).sentence
+
+
+def test_backups(tmp_path: Path) -> None:
+    """None are made, or none was made: both are worth a word."""
+    assert "no BACKUP_DIRECTORY" in only(look_of("backup"), patient(tmp_path), State.REMARKABLE).sentence
+    whom = patient(tmp_path, BACKUP_DIRECTORY=str(tmp_path / "backups"), BACKUP_SCHEDULE=["03:00"])
+    assert "There is no backup in" in only(look_of("backup"), whom, State.WRONG).sentence
 
 
 # --- Redis and mail

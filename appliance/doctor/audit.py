@@ -1,4 +1,4 @@
-"""What the registry remembers of itself: whether its audit log is under seal."""
+"""The audit log: whether everything in it is under seal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATE_MS: Final = 10 * 60_000
 """A running server seals within half a minute."""
 
 
-def audit(patient: Patient) -> Iterator[Finding]:
+def look(patient: Patient) -> Iterator[Finding]:
     """Whether entries lie open for longer than they should."""
     config = patient.config
     if config.database_uri.is_sqlite and not Path(config.database_uri.place).exists():
