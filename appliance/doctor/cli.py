@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quay.cli.common import pass_surroundings
-from quay.config import Config, ConfigError, parse, settle
+from quay.config import ConfigError, parse, settle
 from quay.config.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def doctor(surroundings: Surroundings, names: tuple[str, ...], form: str, detail
     if form == "json":
         click.echo(report.as_json(found))
     else:
-        for line in report.plain(found, base=_base(patient.config), details=details or bool(names)):
+        for line in report.plain(found, base=_base(patient), details=details or bool(names)):
             click.echo(line)
     raise SystemExit(1 if failed(found) else 0)
 
@@ -81,6 +81,8 @@ def _tell(progress: Progress) -> None:
     click.echo(f"\r\x1b[K{text[:100]}", nl=False, err=True)
 
 
-def _base(config: Config) -> str:
+def _base(patient: Patient) -> str:
     """Where the documentation is."""
-    return f"{config.scheme}://{config.hostname or config.listen[0]}"
+    from appliance.doctor import reach
+
+    return next(reversed(reach.urls(patient)), "")

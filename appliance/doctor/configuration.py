@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from typing import Final
 
 from appliance.doctor.patient import Patient
-from quay.condition import Finding, fine, remarkable, wrong
+from quay.condition import Finding, fine, remarkable, unseen, wrong
 
 MISTAKES: Final = "/docs/operate#change-the-configuration"
 
@@ -16,6 +17,11 @@ def look(patient: Patient) -> Iterator[Finding]:
     """Everything that its parser says."""
     named = "" if patient.file is None else f" --config {shlex.quote(str(patient.file))}"
     check = f"quay{named} config check"
+    if patient.broken and patient.file is not None and not os.access(patient.file, os.R_OK):
+        yield unseen(
+            f"{patient.file} may not be read by this user: try as root, or as the server's user.", "sudo quay doctor"
+        )
+        return
     for problem in patient.broken:
         yield wrong(problem, check, MISTAKES)
     for warning in patient.config.warnings:

@@ -105,7 +105,7 @@ class _Run:
             self._until[one.check.name] = time.monotonic() + one.check.seconds
             try:
                 if self._patient.broken and not one.check.machine:
-                    self._said.put((one, unseen("The configuration has to be mended first.")))
+                    self._said.put((one, unseen("This needs the configuration, which cannot be used.")))
                     return
                 for finding in one.check.look(self._patient):
                     self._said.put((one, finding))

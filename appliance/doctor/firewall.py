@@ -34,7 +34,7 @@ def look(patient: Patient) -> Iterator[Finding]:
     if patient.host.is_root:
         yield fine("No firewall shows itself on this machine.")
     else:
-        yield unseen("The rules of the kernel's firewall are shown to root only.", f"curl -v http://HOST:{ports[0]}/")
+        yield unseen("The rules of the kernel's firewall are shown to root only.", f"nc -vz HOST {ports[0]}")
 
 
 def _judged(name: str, closed: list[int], ports: list[int], fix: str) -> Finding:

@@ -50,9 +50,9 @@ def _owners(patient: Patient) -> Iterator[Finding]:
     places = [data, *(path for path in local_paths(patient.config).values() if not path.is_relative_to(data))]
     strange = [path for place in places for path in islice(_walk(place), ENTRIES) if _owner(path) not in (owner, None)]
     if strange:
-        others = f" and {len(strange) - 1} others are" if len(strange) > 1 else " is"
+        count = "" if len(strange) == 1 else f" for one, and {len(strange) - 1} more"
         yield wrong(
-            f"{strange[0]}{others} not {_user(owner)}'s, who runs the server: it cannot write there.",
+            f"The server's user is {_user(owner)}, and not all in {data} is his: not {strange[0]}{count}.",
             f"chown -R --no-dereference {_user(owner)}: {' '.join(shlex.quote(str(place)) for place in places)}",
             FOREIGN,
         )
@@ -64,10 +64,8 @@ def _walk(place: Path, depth: int = DEPTH) -> Iterator[Path]:
     yield place
     try:
         entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-    except NotADirectoryError:
-        return
-    except FileNotFoundError:
-        return
+    except (NotADirectoryError, FileNotFoundError, PermissionError):
+        return  # whose it is, is known; what is in it, root sees
     for entry in entries:
         if entry.is_dir(follow_symlinks=False) and depth:
             yield from _walk(Path(entry.path), depth - 1)

@@ -38,9 +38,17 @@ class Surroundings:
     def found(self) -> Path | None:
         """The configuration file: the one given, else the one in the data directory, else none."""
         there = self.data / FILENAME
-        return self.file or (there if there.is_file() else None)
+        return self.file or (there if _may_be(there) else None)
 
     @property
     def begin(self) -> str:
         """The data directory where neither the file nor the environment names one."""
         return str(self.data.absolute()) if self.file is None else DATA
+
+
+def _may_be(file: Path) -> bool:
+    """Whether it is there, or cannot be seen: then whoever reads it is told so."""
+    try:
+        return file.is_file()
+    except PermissionError:
+        return True

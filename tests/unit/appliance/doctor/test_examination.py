@@ -99,7 +99,9 @@ def test_a_broken_configuration(tmp_path: Path) -> None:
     whom = attrs.evolve(patient(tmp_path, machine(tmp_path / "machine")), broken=("LISTEN: is nothing.",))
     for one in examine(whom, TABLE):
         if not one.check.machine:
-            assert [finding.sentence for finding in one.findings] == ["The configuration has to be mended first."]
+            assert [finding.sentence for finding in one.findings] == [
+                "This needs the configuration, which cannot be used."
+            ]
     assert failed(examine(whom, TABLE))
 
 

@@ -179,3 +179,12 @@ def test_what_is_written_down(tmp_path: Path) -> None:
     assert [state for state, _ in states(configuration.look, warned)].count(State.WRONG) == 0
     broken = Patient(patient(tmp_path).config, machine(tmp_path), None, ("LISTEN: is nothing.", "DATA: is nothing."))
     assert [state for state, _ in states(configuration.look, broken)] == [State.WRONG] * 2
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrong with what somebody may not see."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    file = tmp_path / "quay.yaml"
+    whom = Patient(patient(tmp_path).config, machine(tmp_path), file, (f"{file} cannot be read.",))
+    assert only(configuration.look, whom, State.UNSEEN).fix == "sudo quay doctor"
+    assert len(states(configuration.look, whom)) == 1

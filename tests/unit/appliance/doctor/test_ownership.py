@@ -57,8 +57,27 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     (whom.config.data / "blobs" / "x").touch()
     os.chown(whom.config.data, 65534, 65534)
     finding = only(look, whom, State.WRONG)
-    assert "blobs and 1 others are not nobody's" in finding.sentence
+    assert (
+        f"is nobody, and not all in {whom.config.data} is his: not {whom.config.data}/blobs for one" in finding.sentence
+    )
     assert finding.fix == f"chown -R --no-dereference nobody: {whom.config.data}"
+
+
+@root_only
+def test_a_directory_that_cannot_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose it is, shows from outside."""
+    whom = patient(tmp_path, machine(tmp_path))
+    (whom.config.data / "blobs").mkdir()
+    os.chown(whom.config.data, 65534, 65534)
+    scanned = os.scandir
+
+    def refusing(place: Path) -> object:
+        if place.name == "blobs":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scanned(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert f"not {whom.config.data}/blobs." in only(look, whom, State.WRONG).sentence
 
 
 @root_only
