@@ -30,6 +30,7 @@ from quay.config import Config, ConfigError, settle
 from quay.config.surroundings import Surroundings
 from quay.database import Transaction, once
 from quay.lock import prepare
+from quay.service.journal import is_journal, journal_observer
 from quay.threads import ImmediatePool
 
 if TYPE_CHECKING:
@@ -251,7 +252,9 @@ def _console(level: str) -> FilteringLogObserver:
     if threshold is LogLevel.info:  # what Twisted says of ports and its loop, our own lines say better
         for namespace in ("twisted", "log_legacy"):
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])
+    journal = is_journal(sys.stderr, os.environ)
+    observer = journal_observer(sys.stderr) if journal else textFileLogObserver(sys.stderr)
+    return FilteringLogObserver(observer, [predicate])
 
 
 def _hurry() -> None:
