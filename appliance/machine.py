@@ -185,15 +185,16 @@ def status(surroundings: Surroundings, output: str) -> None:
     """
     from appliance.status import look
 
-    layout, config = Layout(), _known(surroundings)
-    data = config.data if config is not None else layout.data or surroundings.data
-    found = look(layout, data, config)
+    layout = Layout()
+    named = surroundings.file is not None or bool(surroundings.environ.get("QUAY_DATA"))
+    config = _known(surroundings) if named or layout.data is None else None  # else, this user may not read it
+    found = look(layout, config.data if config is not None else layout.data or surroundings.data, config)
     click.echo(json.dumps(found.plain, indent=2) if output == "json" else "\n".join(found.lines(datetime.now(UTC))))
     raise SystemExit(found.health.value)
 
 
 def _known(surroundings: Surroundings) -> Config | None:
-    """The configuration, as far as this user may read it."""
+    """The configuration, if it can be used."""
     with suppress(ConfigError, OSError):
         return settle(surroundings)
     return None
@@ -215,9 +216,10 @@ def logs(follow: bool, lines: int) -> None:
 
 
 @click.command(short_help=serve_what_is_there.get_short_help_str())
+@click.option("--listen", metavar="ADDRESS:PORT", callback=_endpoint, help="Where a registry that begins now listens.")
 @pass_surroundings
 @click.pass_context
-def serve(context: click.Context, surroundings: Surroundings) -> None:
+def serve(context: click.Context, surroundings: Surroundings, listen: tuple[Endpoint, ...] | None) -> None:
     """Run the registry in the foreground.
 
     Where there is none yet, and nothing is configured, it begins one in the data directory: on TLS, with an authority
@@ -230,7 +232,7 @@ def serve(context: click.Context, surroundings: Surroundings) -> None:
     decided = surroundings.file is not None or any(key != "DATA" for key, _ in overrides(surroundings.environ))
     try:
         if not decided and is_new(surroundings.data):
-            begin(surroundings.data.absolute(), usual(), datetime.now(UTC))
+            begin(surroundings.data.absolute(), usual(*listen or ()), datetime.now(UTC))
     except (OSError, Unfit) as error:
         raise Failure(f"No registry can begin in {surroundings.data.absolute()}: {error}") from None
     context.invoke(serve_what_is_there)

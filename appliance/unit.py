@@ -104,7 +104,8 @@ class Unit:
     def text(self) -> str:
         """The unit as a file."""
         writable = (self.data, *self.writable)
-        homes = "read-only" if any(map(_is_in_a_home, (*writable, Path(self.command[0])))) else "yes"
+        needed = (*writable, Path(self.command[0]), Path(self.command[0]).resolve())
+        homes = "read-only" if any(map(_is_in_a_home, needed)) else "yes"
         return TEXT.format(
             command=" ".join(self.command),
             data=self.data,
