@@ -39,9 +39,13 @@ class Beginning:
         return tuple(dict.fromkeys([*given, *machine.names(), *machine.addresses()]))
 
 
-def usual() -> Beginning:
-    """On 443 of all addresses if this process may listen there, else 8443; beside it on 80 or 8080, if that is free."""
-    listening = Endpoint("0.0.0.0", machine.usual_port())  # noqa: S104  # others are to reach it, and it speaks TLS
+def usual(listening: Endpoint | None = None) -> Beginning:
+    """
+    There, or else on 443 of all addresses if this process may listen there, else 8443; beside it on 80 or 8080, if that
+    is free.
+    """
+    if listening is None:
+        listening = Endpoint("0.0.0.0", machine.usual_port())  # noqa: S104  # others are to reach it, and it speaks TLS
     plain = beside(listening)
     return Beginning(listen=(listening,), plain=() if checks.refusal(plain) else (plain,))
 
