@@ -72,8 +72,8 @@ def tree_digest() -> str:
 def freeze() -> None:
     """Have PyInstaller make the program."""
     places = ["--distpath", PROGRAM.parent, "--workpath", BUILD / "pyinstaller"]
-    environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(BUILD / "pyinstaller-cache")}
-    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--clean", "--log-level", "ERROR", *places]
+    environment = {**os.environ, "PYI_LOG_LEVEL": "ERROR", "PYINSTALLER_CONFIG_DIR": str(BUILD / "pyinstaller-cache")}
+    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--clean", *places]
     subprocess.run([*command, ROOT / "packaging" / "quay.spec"], env=environment, check=True)
 
 
@@ -81,7 +81,7 @@ def settle(program: Path) -> None:
     """Give every file of the program the date of the build and the usual rights, whatever they were here."""
     for path in [program, *program.rglob("*")]:
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or libraries.is_elf(path) else 0o644)
+            path.chmod(0o755 if path.is_dir() or path == program / "quay" else 0o644)
         os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
 
 

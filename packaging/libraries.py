@@ -126,3 +126,7 @@ def _linked(path: Path) -> Iterator[str]:
 
 def _ordered(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
+
+
+if __name__ == "__main__":
+    print(needed(Path(sys.argv[1])))
