@@ -16,7 +16,8 @@ from quay.condition import Finding, fine, remarkable, unseen
 
 CLOSED: Final = "/docs/runbooks#not-reachable"
 
-_CHAIN: Final = re.compile(r"chain \S+ \{([^{}]*hook input[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}", re.S)
+_TABLE: Final = re.compile(r"table (\S+ \S+) \{")
+_CHAIN: Final = re.compile(r"chain (\S+) \{([^{}]*hook input[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}", re.S)
 _SERVICES: Final = {80: "http", 443: "https"}
 
 
@@ -80,11 +81,12 @@ def _nft(patient: Patient, ports: list[int]) -> Iterator[Finding]:
     said = patient.host.run(("nft", "list", "ruleset"))
     if said is None or said.status:
         return
-    strict = [chain for chain in _CHAIN.findall(said.text) if _refuses(chain)]
+    strict = [found for found in _CHAIN.finditer(said.text) if _refuses(found[2])]
     if not strict:
         return
-    closed = [port for port in ports if not all(_accepts(chain, port) for chain in strict)]
-    rule = f"nft add rule inet filter input tcp dport '{{ {', '.join(map(str, closed))} }}' accept"
+    closed = [port for port in ports if not _accepts(said.text, port)]
+    *_, table = _TABLE.finditer(said.text, 0, strict[0].start())
+    rule = f"nft insert rule {table[1]} {strict[0][1]} tcp dport '{{ {', '.join(map(str, closed))} }}' accept"
     yield _judged("The firewall of the kernel (nftables)", closed, ports, rule)
 
 
@@ -94,8 +96,9 @@ def _refuses(chain: str) -> bool:
     return "policy drop" in chain or last in ("drop", "reject") or last.startswith(("counter drop", "reject "))
 
 
-def _accepts(chain: str, port: int) -> bool:
-    rules = [line for line in chain.splitlines() if "accept" in line and "dport" in line]
+def _accepts(rules_of_all: str, port: int) -> bool:
+    """Whether a rule lets the port in, in whichever chain: those of the input jump to others."""
+    rules = [line for line in rules_of_all.splitlines() if "accept" in line and "dport" in line]
     return any(_within(re.findall(r"(\d+)(?:-(\d+))?", rule.partition("dport")[2]), port) for rule in rules) or (
         port in _SERVICES and any(re.search(rf"\b{_SERVICES[port]}\b", rule) for rule in rules)
     )
@@ -106,13 +109,15 @@ def _within(ranges: list[tuple[str, str]], port: int) -> bool:
 
 
 def _iptables(patient: Patient, ports: list[int]) -> Iterator[Finding]:
-    said = patient.host.run(("iptables", "-S", "INPUT"))
+    said = patient.host.run(("iptables", "-S"))
     if said is None or said.status:
         return
     strict = re.search(r"^-P INPUT DROP|^-A INPUT -j (DROP|REJECT)", said.text, re.M)
     if strict is None:
         return
-    rules = [line for line in said.text.splitlines() if "-j ACCEPT" in line and "dport" in line]
+    others = ("-A FORWARD", "-A OUTPUT", "-A DOCKER")
+    lines = [line for line in said.text.splitlines() if not line.startswith(others)]
+    rules = [line for line in lines if "-j ACCEPT" in line and "dport" in line]
     found = [re.findall(r"(\d+)(?::(\d+))?", rule.partition("dport")[2]) for rule in rules]
     closed = [port for port in ports if not any(_within(each, port) for each in found)]
     fix = " && ".join(f"iptables -I INPUT -p tcp --dport {port} -j ACCEPT" for port in closed)

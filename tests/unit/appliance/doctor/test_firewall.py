@@ -73,18 +73,26 @@ IPTABLES = """\
         (
             {"nft list ruleset": NFT.format(policy="drop", rule="tcp dport { 22, 443 } accept")},
             "8080",
-            "nft add rule inet filter input tcp dport '{ 8080 }' accept",
+            "nft insert rule inet filter input tcp dport '{ 8080 }' accept",
         ),
         ({"nft list ruleset": NFT.format(policy="drop", rule="tcp dport { 22, 443, 8000-8100 } accept")}, "", ""),
+        (
+            {
+                "nft list ruleset": NFT.format(policy="drop", rule="jump services")
+                + "table inet filter {\n\tchain services {\n\t\ttcp dport 443 counter packets 0 bytes 0 accept\n\t}\n}"
+            },
+            "8080",
+            "nft insert rule inet filter input tcp dport '{ 8080 }' accept",
+        ),
         ({"nft list ruleset": NFT.format(policy="accept", rule="tcp dport 22 accept")}, "", ""),
         (
-            {"iptables -S INPUT": IPTABLES.format(policy="DROP", rule="")},
+            {"iptables -S": IPTABLES.format(policy="DROP", rule="")},
             "443, 8080",
             "iptables -I INPUT -p tcp --dport 443 -j ACCEPT && iptables -I INPUT -p tcp --dport 8080 -j ACCEPT",
         ),
         (
             {
-                "iptables -S INPUT": IPTABLES.format(
+                "iptables -S": IPTABLES.format(
                     policy="ACCEPT",
                     rule="-A INPUT -p tcp -m multiport --dports 443,8000:8100 -j ACCEPT\n-A INPUT -j REJECT",
                 )
@@ -92,7 +100,7 @@ IPTABLES = """\
             "",
             "",
         ),
-        ({"iptables -S INPUT": IPTABLES.format(policy="ACCEPT", rule="")}, "", ""),
+        ({"iptables -S": IPTABLES.format(policy="ACCEPT", rule="")}, "", ""),
     ],
 )
 def test_rules(tmp_path: Path, programs: dict[str, str], closed: str, fix: str) -> None:
