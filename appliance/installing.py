@@ -99,7 +99,7 @@ def _carry_out(plan: Plan, tell: Callable[[str], object]) -> Installed:
 
 def _prepare(plan: Plan, state: State, user: Owner) -> None:
     """The directories, with what an installation begins with in them, given to the service user."""
-    plan.here.mkdir(parents=True, exist_ok=True)
+    plan.here.mkdir(mode=0o700, parents=True, exist_ok=True)
     if plan.beginning is not None:
         begin(plan.here, plan.beginning, datetime.now(UTC))
     state.keep(plan.here)

@@ -74,5 +74,6 @@ def begin(data: Path, beginning: Beginning, now: datetime) -> None:
     }
     text = edited(initial_text(), {key: value for key, value in wanted.items() if value is not None})
     parse(text, {}, data, data=str(data))
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     CertificateFiles(data).make(beginning.names, now)
     write_whole(data / FILENAME, text.encode())
