@@ -30,7 +30,7 @@ from quay.config import Config, Endpoint
 from quay.setup.certificates import DIRECTORY
 from quay.setup.machine import is_loopback
 
-PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 8.0
 READ: Final = 64 * 1024
 
 

@@ -43,7 +43,7 @@ TABLE: Final = (
     Check("names", "DNS, forwards and backwards", 15, names.look),
     Check("time", "the clock, and who keeps it", 15, clock.look, machine=True),
     Check("certificate", "names, chain, key and end", 5, _certificate),
-    Check("ports", "who listens, and what each URL answers", 20, ports.look),
+    Check("ports", "who listens, and what each URL answers", 30, ports.look),
     Check("firewall", "whether the ports are open", 20, firewall.look),
     Check("disk", "room, kind and speed", 30, disk.look),
     Check("ownership", "whose the files are, and who may read them", 15, ownership.look),
