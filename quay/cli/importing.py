@@ -120,6 +120,52 @@ def distribution(surroundings: Surroundings, /, directory: Path, **wanted: Any) 
     _run(surroundings, work, **wanted)
 
 
+@import_.command(name="quay")
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="The config.yaml of the other Quay."
+)
+@click.option("--database", metavar="URL", help="Where its database is now; a password goes into $PGPASSWORD.")
+@click.option(
+    "--storage",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where its blobs lie now: the directory with sha256 in it; may be given again.",
+)
+@click.option("--repository", "repositories", multiple=True, metavar="GLOB", help="Only these; may be given again.")
+@click.option("--tag", "tags", multiple=True, metavar="GLOB", help="Only these tags; may be given again.")
+@click.option("--user", metavar="NAME", help="The superuser in whose name it is done; needed if there are several.")
+@click.option("--dry-run", "dry", is_flag=True, help="Only say what would come, and what cannot.")
+@pass_surroundings
+def from_quay(
+    surroundings: Surroundings,
+    /,
+    file: Path | None,
+    database: str | None,
+    storage: tuple[Path, ...],
+    **wanted: Any,
+) -> None:
+    """Take over another Quay, from its database and its storage.
+
+    Users come with their passwords, robots and programs with their tokens; organizations, teams, rights, repositories,
+    images, and the history of tags. Its config.yaml says where all this is, and has the key to the tokens. Of OMR, it
+    names places within a container: say with --database and --storage where they are on this machine.
+    """
+    from quay.service import importing as service
+
+    if database is not None and _has_password(database):
+        raise click.UsageError("Every user of this machine could read the password: put it into $PGPASSWORD.")
+
+    async def work(reactor: Any, core: Core, order: Order) -> Tally:
+        return await service.from_quay(reactor, core, file, database, storage, order)
+
+    _run(surroundings, work, below=None, public=False, keep=False, **wanted)
+
+
+def _has_password(url: str) -> bool:
+    place = url.partition("://")[2].partition("/")[0]
+    return ":" in place.rpartition("@")[0] or "password=" in url
+
+
 # --- what they share ----------------------------------------------------------------------------------------------
 
 
@@ -191,9 +237,12 @@ def _report(tally: Tally, *, dry: bool) -> Iterator[str]:
     )
     if tally.here:
         yield f"{size(tally.here)} need not be taken: other repositories of this import have them."
+    others = [f"{noun}: {count}" for noun, count in tally.made.items() if count]
+    if others:
+        yield f"Besides, {would}: {', '.join(others)}."
     yield from tally.notes
     if tally.troubles:
-        yield f"{tally.troubles} things {'cannot' if dry else 'did not'} come:"
+        yield f"What {'cannot' if dry else 'did not'} come ({tally.troubles}):"
         yield from (f"  {problem.what}: {problem.why}" for problem in tally.problems)
         if tally.troubles > len(tally.problems):
             yield f"  and {tally.troubles - len(tally.problems)} more."

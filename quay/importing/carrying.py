@@ -12,7 +12,7 @@ from twisted.internet.defer import DeferredLock, DeferredSemaphore
 
 from quay.importing.parallel import each, listed
 from quay.importing.report import Tally
-from quay.importing.source import TROUBLE, Source
+from quay.importing.source import TROUBLE, Origin
 from quay.importing.trees import Tree
 from quay.model.repository import Repository
 from quay.oci.descriptor import Descriptor
@@ -63,7 +63,7 @@ class Carrier:
     there; what anybody else here has is fetched all the same, because the source may only pretend to have it.
     """
 
-    def __init__(self, source: Source, blobs: Blobs, targets: set[int], room: Room, tally: Tally) -> None:
+    def __init__(self, source: Origin, blobs: Blobs, targets: set[int], room: Room, tally: Tally) -> None:
         self._source = source
         self._blobs = blobs
         self._targets = targets

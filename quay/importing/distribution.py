@@ -50,10 +50,6 @@ class DistributionDirectory:
         self._pool = pool
         self._files = files
 
-    @property
-    def name(self) -> str:
-        return str(self._root)
-
     # --- lists
 
     async def repositories(self) -> AsyncIterator[str]:

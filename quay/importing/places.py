@@ -24,7 +24,7 @@ AGENT = "quay import"
 class Places:
     """
     Names and makes what has to be there. All goes `below` a namespace, if one is given; what is made is `public` or
-    not, and belongs to `caller`, who does it all.
+    not, and belongs to `caller`, who does it all. `anywhere` also fills repositories that take no pushes.
     """
 
     database: Database
@@ -33,6 +33,7 @@ class Places:
     caller: Caller
     below: str | None = None
     public: bool = False
+    anywhere: bool = False
 
     def name(self, spelled: str) -> RepositoryName:
         """What a repository of the source is called here. Raises `NameInvalid`."""
@@ -48,8 +49,18 @@ class Places:
         """The repository, if it is there. Raises `SourceError` if nothing may come into it."""
         found = await self.database.read(repository.find, name)
         if found is not None:
-            _check(found)
+            self._check(found)
         return found
+
+    def _check(self, found: Repository) -> None:
+        if found.kind != "image":
+            raise SourceError(f"{found.name} is an application repository here: it holds no images.")
+        if self.anywhere:
+            return
+        if found.state != "normal":
+            raise SourceError(f"{found.name} takes no pushes here: it is {found.state.replace('_', ' ')}.")
+        if not found.namespace_enabled:
+            raise SourceError(f"The namespace {found.name.namespace} is disabled here.")
 
     async def make(self, name: RepositoryName) -> Repository:
         """The repository, made with its namespace if it is not there. Raises `SourceError`."""
@@ -84,12 +95,3 @@ class Places:
         )
         audit.append(txn, [entry])
         return made
-
-
-def _check(found: Repository) -> None:
-    if found.kind != "image":
-        raise SourceError(f"{found.name} is an application repository here: it holds no images.")
-    if found.state != "normal":
-        raise SourceError(f"{found.name} takes no pushes here: it is {found.state.replace('_', ' ')}.")
-    if not found.namespace_enabled:
-        raise SourceError(f"The namespace {found.name.namespace} is disabled here.")

@@ -25,10 +25,6 @@ class RemoteSource:
         self._client = client
         self._uploads = uploads
 
-    @property
-    def name(self) -> str:
-        return self._client.host
-
     async def repositories(self) -> AsyncIterator[str]:
         try:
             async for name in self._client.repositories():

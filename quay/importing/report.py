@@ -4,6 +4,7 @@ What an import did, does, or would do: counted as it goes, and told at the end, 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import attrs
@@ -24,7 +25,8 @@ class Problem:
 class Tally:
     """
     Counts. Of tags: `tags` came (or would), `same` were here already. Of bytes: `total` are to come as far as is known,
-    `done` have come, `here` need not, because other repositories have them. `doing` is what is under way.
+    `done` have come, `here` need not, because other repositories have them. `made` counts what else came, by its
+    noun in the plural. `doing` is what is under way.
     """
 
     repositories: int = 0
@@ -37,6 +39,7 @@ class Tally:
     done: int = 0
     here: int = 0
     doing: str = ""
+    made: Counter[str] = attrs.field(factory=Counter)
     notes: list[str] = attrs.field(factory=list)
     problems: list[Problem] = attrs.field(factory=list)
     troubles: int = 0

@@ -42,30 +42,17 @@ class Found:
     digest: Digest | None = None
 
 
-class Source(Protocol):
-    """A source. Each method raises one of `TROUBLE`; what is not there is `SourceMissing`, or `RemoteMissing`."""
-
-    @property
-    def name(self) -> str:
-        """How people call it."""
-
-    def repositories(self) -> AsyncIterator[str]:
-        """The names of its repositories, as it spells them."""
-
-    def tags(self, repository: str) -> AsyncIterator[str]:
-        """The tags of a repository."""
-
-    async def untagged(self, repository: str) -> list[Digest]:
-        """All manifests of a repository, whether or not a tag names them, if the source can list them."""
-
-    async def resolve(self, repository: str, tag: Tag) -> Digest | None:
-        """What a tag names; None if that cannot be said without fetching it."""
+class Origin(Protocol):
+    """
+    What has images. Each method raises one of `TROUBLE`; what is not there is `SourceMissing`, or `RemoteMissing`.
+    Repositories are called as it spells them.
+    """
 
     async def manifest(self, repository: str, reference: Digest | Tag) -> Found:
         """A manifest."""
 
     async def referrers(self, repository: str, digest: Digest) -> list[Digest]:
-        """The manifests that refer to this one, if the source can say."""
+        """The manifests that refer to this one, if that is known."""
 
     async def size(self, repository: str, digest: Digest) -> int:
         """The bytes of a blob."""
@@ -75,3 +62,19 @@ class Source(Protocol):
         Make a blob of the source a blob of `target`. Raises what stores and uploads raise, too: `DigestInvalid` or
         `DigestMismatch` if it has other bytes than its digest says.
         """
+
+
+class Source(Origin, Protocol):
+    """What has images, and can list them."""
+
+    def repositories(self) -> AsyncIterator[str]:
+        """The names of its repositories."""
+
+    def tags(self, repository: str) -> AsyncIterator[str]:
+        """The tags of a repository."""
+
+    async def untagged(self, repository: str) -> list[Digest]:
+        """All manifests of a repository, whether or not a tag names them, if the source can list them."""
+
+    async def resolve(self, repository: str, tag: Tag) -> Digest | None:
+        """What a tag names; None if that cannot be said without fetching it."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from quay.importing.source import Source, SourceError, SourceMissing
+from quay.importing.source import Origin, SourceError, SourceMissing
 from quay.interfaces import IPool
 from quay.oci.descriptor import Descriptor
 from quay.oci.manifest import Manifest, parse
@@ -44,7 +44,7 @@ class Tree:
 class Reader:
     """Reads trees of one repository of a source; `pool` parses what is large."""
 
-    def __init__(self, source: Source, repository: str, pool: IPool) -> None:
+    def __init__(self, source: Origin, repository: str, pool: IPool) -> None:
         self._source = source
         self._repository = repository
         self._pool = pool

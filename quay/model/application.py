@@ -53,9 +53,20 @@ _SELECT: Final[sa.Select[Any]] = sa.select(
 ).join_from(table, namespace, table.c.organization_id == namespace.c.id)
 
 
-def create(txn: Transaction, organization_id: int, name: str, **fields: Any) -> tuple[Application, str]:
-    """A new application of the organization, and its secret; `fields` are those of `Application`."""
-    client_id, secret = fresh(CLIENT_ID_LENGTH), fresh(SECRET_LENGTH)
+def create(
+    txn: Transaction,
+    organization_id: int,
+    name: str,
+    *,
+    client_id: str | None = None,
+    secret: str | None = None,
+    **fields: Any,
+) -> tuple[Application, str]:
+    """
+    A new application of the organization, and its secret, which is a fresh one unless it is given, as the client id;
+    `fields` are those of `Application`.
+    """
+    client_id, secret = client_id or fresh(CLIENT_ID_LENGTH), secret or fresh(SECRET_LENGTH)
     row = {
         "client_id": client_id,
         "organization_id": organization_id,

@@ -75,6 +75,7 @@ _DIGESTS: Final[sa.BindParameter[str]] = sa.bindparam("digests", expanding=True)
 _FIND: Final = sa.select(*(schema.manifest.c[field.name] for field in attrs.fields(StoredManifest))).where(
     _IN_REPOSITORY, schema.manifest.c.digest == sa.bindparam("digest")
 )
+_FIND_STORED: Final = _FIND.where(schema.manifest.c.deleted_ms.is_(None))
 _FIND_REACHABLE: Final = _FIND.where(schema.manifest.c.unreachable_ms.is_(None))
 _BLOBS: Final = (
     sa.select(schema.blob.c.digest, schema.blob.c.id, schema.blob.c.size)
@@ -133,6 +134,11 @@ def put_manifest(
 def manifest(txn: Transaction, repository_id: int, digest: Digest) -> StoredManifest | None:
     """The manifest, if it is reachable."""
     return _find(txn, _FIND_REACHABLE, repository_id, digest)
+
+
+def stored(txn: Transaction, repository_id: int, digest: Digest) -> StoredManifest | None:
+    """The manifest, in sight or not, unless it was deleted."""
+    return _find(txn, _FIND_STORED, repository_id, digest)
 
 
 def delete_manifest(txn: Transaction, repository_id: int, digest: Digest) -> list[str] | None:

@@ -14,13 +14,21 @@ from typing import Any, Final
 import attrs
 
 from quay.config import Config, Network
+from quay.database.predecessor import Predecessor, PredecessorUnfit
 from quay.egress import Egress, Policy, Target
 from quay.importing import Choice, Importer, Room, Tally
+from quay.importing.bringing import Bringer
 from quay.importing.distribution import DistributionDirectory, layout_of
 from quay.importing.files import Files
 from quay.importing.places import AGENT, Places
+from quay.importing.predecessor import Succession
+from quay.importing.predecessor.images import QuayImages, Reading
+from quay.importing.predecessor.machines import Machines
+from quay.importing.predecessor.registrar import Registrar
+from quay.importing.predecessor.secrets import Opener
+from quay.importing.predecessor.settings import Settings
 from quay.importing.remote import RemoteSource
-from quay.importing.source import Source
+from quay.importing.source import Origin, Source, SourceError
 from quay.registry.client import Credentials, RegistryClient, base_of
 from quay.service.bundles import forget_beside, superuser, watched
 from quay.service.core import Core
@@ -71,6 +79,42 @@ async def from_distribution(reactor: Any, core: Core, place: Path, order: Order)
     return await _imported(reactor, core, DistributionDirectory(root, core.threads.blobs, files), order)
 
 
+async def from_quay(
+    reactor: Any,
+    core: Core,
+    file: Path | None,
+    database: str | None,
+    storage: tuple[Path, ...],
+    order: Order,
+) -> Tally:
+    """
+    Take over the Quay whose configuration is `file`, unless `database` and `storage` say otherwise where these are.
+    Raises as `from_registry`.
+    """
+    pool = core.threads.blobs
+    settings = await pool.run(Settings.read, file, database, storage)
+    quay = await _opened(core, settings)
+    try:
+        reading = Reading(quay, pool)
+        files = Files(pool, core.registry.blobs, core.registry.uploads)
+        images = QuayImages(reading, settings.storage, files, pool)
+        bringer = await _bringer(core, images, order, anywhere=True)
+        opener = None if settings.key is None else Opener(settings.key)
+        registrar = Registrar(bringer.caller, Machines(bringer.caller, opener), settings.superusers)
+        now_ms = int(reactor.seconds() * 1000)
+        succession = Succession(reading, images, bringer, core.database, registrar, core.notifications.draft, now_ms)
+        return await _watched(reactor, core, order, bringer.tally, lambda: succession.run(order.choice))
+    finally:
+        await pool.run(quay.close)
+
+
+async def _opened(core: Core, settings: Settings) -> Predecessor:
+    try:
+        return await core.threads.blobs.run(Predecessor, settings.database)
+    except PredecessorUnfit as unfit:
+        raise SourceError(str(unfit)) from None
+
+
 def policy_for(config: Config, url: str) -> Policy:
     """Whom an administrator's import may call, who has named the registry himself. Raises `EgressRefused`."""
     here = LOOPBACK if _is_loopback(Target.parse(base_of(url)).host) else ()
@@ -90,14 +134,23 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _imported(reactor: Any, core: Core, source: Source, order: Order) -> Tally:
+    bringer = await _bringer(core, source, order)
+    importer = Importer(source, bringer, core.database)
+    return await _watched(reactor, core, order, importer.tally, lambda: importer.run(order.choice))
+
+
+async def _bringer(core: Core, origin: Origin, order: Order, *, anywhere: bool = False) -> Bringer:
     caller = attrs.evolve(await core.database.read(superuser, order.user, core.policy), user_agent=AGENT)
-    places = Places(core.database, core.policy, core.bus, caller, order.below, order.public)
-    room = Room(room_of(core))
-    importer = Importer(source, core.registry, core.database, places, core.threads.cpu, room, dry=order.dry)
+    places = Places(core.database, core.policy, core.bus, caller, order.below, order.public, anywhere)
+    return Bringer(origin, core.registry, core.database, places, core.threads.cpu, Room(room_of(core)), dry=order.dry)
+
+
+async def _watched(reactor: Any, core: Core, order: Order, tally: Tally, work: Callable[[], Awaitable[Tally]]) -> Tally:
+    """Do the work with somebody watching; a server that runs beside this hears that something was changed."""
     core.cache.trusted = lambda: False  # nobody tells this process what a server beside it changes
     try:
-        with watched(reactor, order.begun(importer.tally)):
-            return await importer.run(order.choice)
+        with watched(reactor, order.begun(tally)):
+            return await work()
     finally:
         if not order.dry:
             await forget_beside(core)

@@ -21,6 +21,7 @@ from quay.database.engines import sqlite
 from quay.database.migrations import migrate
 from quay.egress import Egress, Policy
 from quay.importing import Choice, Importer, Room, Tally
+from quay.importing.bringing import Bringer
 from quay.importing.places import Places
 from quay.importing.remote import RemoteSource
 from quay.model import namespace, repository
@@ -85,22 +86,18 @@ class ImportCase(TestCase):
 
     def importer(self, *, dry: bool = False, below: str | None = None, source: Any = None) -> Importer:
         """An import, as the command would begin it."""
-        caller = Caller(Principal("user", "boss", self.boss.id, superuser=True), user_agent="quay import")
-        places = Places(self.core.database, self.core.policy, self.core.bus, caller, below)
+        places = Places(self.core.database, self.core.policy, self.core.bus, self.caller(), below)
         self.core.cache.trusted = lambda: False
+        source = source or RemoteSource(self.client(), self.core.registry.uploads)
+        core = self.core
+        bringer = Bringer(source, core.registry, core.database, places, core.threads.cpu, Room(self.room), dry=dry)
+        return Importer(source, bringer, core.database)
 
-        async def free() -> int | None:
-            return self.free
+    def caller(self) -> Caller:
+        return Caller(Principal("user", "boss", self.boss.id, superuser=True), user_agent="quay import")
 
-        return Importer(
-            source or RemoteSource(self.client(), self.core.registry.uploads),
-            self.core.registry,
-            self.core.database,
-            places,
-            self.core.threads.cpu,
-            Room(free),
-            dry=dry,
-        )
+    async def room(self) -> int | None:
+        return self.free
 
     def client(self) -> RegistryClient:
         policy = Policy(networks=(ipaddress.ip_network("127.0.0.1/32"),))
