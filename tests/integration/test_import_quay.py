@@ -168,10 +168,9 @@ def test_a_quay_is_taken_over(other: OtherQuay, target: RunningQuay, tmp_path: P
     assert "0 tags of 0 repositories came; 4 were here already" in said, said
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_without_its_key(other: OtherQuay, target: RunningQuay, tmp_path: Path) -> None:
     """Where nobody knows the key, robots come without their tokens, and that is said; passwords do all the same."""
-    if other.url.startswith("postgresql"):
-        pytest.skip("the same on both")
     storage = ("--database", other.url, "--storage", str(other.storage))
     _, said = command(target, "quay", *storage, "--repository", "acme/*")
     assert "DATABASE_SECRET_KEY is unknown" in said, said
