@@ -21,6 +21,7 @@ MEMORY_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of the manifests of one tag, with all that refers to it."""
 NESTING_LIMIT: Final = 8
 
+
 class ManifestMissing(BundleInvalid):
     """A manifest is not at hand."""
 
@@ -55,7 +56,7 @@ class Gatherer:
         self._found = Closure()
 
     async def gather(self, roots: Iterable[Referrer]) -> Closure:
-        """What belongs to these. Raises `ManifestMissing` for one of them; `BundleInvalid` for more than can be held."""
+        """What belongs to these. Raises `ManifestMissing` for one of them, `BundleInvalid` for too many."""
         for root in roots:
             if not await self._collect(root.digest, root.media_type, NESTING_LIMIT):
                 raise ManifestMissing(root.digest)

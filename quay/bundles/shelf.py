@@ -19,6 +19,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from quay.bundles.depot import DRAFT
 from quay.bundles.volumes import piece_at
 from quay.bundles.waybill import BundleInvalid
 from quay.interfaces import IBlobSource, IPool
@@ -40,6 +41,8 @@ LINKS_LIMIT: Final = 8
 class FileUnreadable(RegistryError):
     """A file that was given cannot be read."""
 
+    status = 400
+
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(
             f"{path} cannot be read: {error.strerror or error}.", advice="Copy it again, or let it be read."
@@ -48,6 +51,8 @@ class FileUnreadable(RegistryError):
 
 class NoRoom(RegistryError):
     """A disk has less room than something needs."""
+
+    status = 507
 
     def __init__(self, where: Path, needed: int, free: int) -> None:
         super().__init__(
@@ -239,7 +244,7 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
             raise FileUnreadable(given, OSError(0, "there is no such file"))
         if path.is_dir() and not _is_layout(path) and not _is_image(path):
             inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-            found += [file for file in inside if not file.is_symlink() and file.suffix != ".part"]
+            found += [file for file in inside if not file.is_symlink() and file.suffix not in (DRAFT, ".json")]
         else:
             found.append(path)
     if not found:

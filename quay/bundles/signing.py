@@ -52,6 +52,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Untrusted(Denied):
     """It is not signed, or by nobody who is trusted here, or not as it is now."""
 
+    status = 403
+
 
 @attrs.frozen
 class PublicKey:

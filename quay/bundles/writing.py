@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from quay.bundles.depot import DRAFT
 from quay.bundles.gathering import Gathered, Plan
 from quay.bundles.loading import Progress
 from quay.bundles.shelf import check_room
@@ -24,7 +25,6 @@ from quay.oci.tar import CLOSING, filled, head
 from quay.registry import Registry
 
 READ_BYTES: Final = 1024 * 1024
-DRAFT: Final = ".part"
 
 
 class CannotWrite(RegistryError):

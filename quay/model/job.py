@@ -27,10 +27,19 @@ KINDS: Final[Mapping[str, str]] = {
     "scrub": "Reading every blob again",
     "backup": "A backup",
     "verify": "Verifying the last backup",
+    "bundle_make": "Making a bundle",
+    "bundle_verify": "Verifying a bundle",
+    "bundle_load": "Loading a bundle",
 }
 """What can be asked for, and how people call it."""
 
-LANES: Final[Mapping[str, str]] = {"backup": "backups", "verify": "backups"}
+LANES: Final[Mapping[str, str]] = {
+    "backup": "backups",
+    "verify": "backups",
+    "bundle_make": "bundles",
+    "bundle_verify": "bundles",
+    "bundle_load": "bundles",
+}
 """The kinds that do not wait for those of the lane `jobs`, and theirs."""
 
 ENDED: Final = ("done", "failed", "cancelled")
@@ -99,15 +108,15 @@ _NEXT: Final = (
 )
 
 
-def create(txn: Transaction, kind: str, requester: str) -> Job:
-    """A new job of a kind that `KINDS` has; it waits. Raises `JobUnderWay`."""
+def create(txn: Transaction, kind: str, requester: str, *, cursor: Mapping[str, Any] | None = None) -> Job:
+    """A new job of a kind that `KINDS` has; it waits, to begin at `cursor`. Raises `JobUnderWay`."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of job; those are {', '.join(KINDS)}.")
     if is_under_way(txn, kind):
         raise JobUnderWay(f"{KINDS[kind]}: this is waiting or running already. Watch it, or cancel it first.")
     _forget_old(txn)
     uuid = str(uuid4())
-    row = {"uuid": uuid, "kind": kind, "requester": requester, "state": "waiting", "cursor": {}}
+    row = {"uuid": uuid, "kind": kind, "requester": requester, "state": "waiting", "cursor": dict(cursor or {})}
     txn.execute(sa.insert(table).values(created_ms=txn.now_ms, **row))
     return _existing(txn, uuid)
 

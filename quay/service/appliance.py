@@ -275,7 +275,7 @@ class Appliance(Service):
             Worker("search-index", index_words, clock, period=INDEX_WORDS_S, coordinator=core.coordinator),
             Worker("log-upkeep", forget_logs, clock, period=FORGET_LOGS_S, coordinator=core.coordinator),
             notifier,
-            *(self._lane(lane) for lane in ("jobs", "backups")),
+            *(self._lane(lane) for lane in ("jobs", "backups", "bundles")),
             Worker("backup-schedule", self._backups.keep_to_schedule, clock, period=SCHEDULE_S),
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]

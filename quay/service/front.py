@@ -11,6 +11,7 @@ from twisted.web.resource import IResource
 
 from quay.auth.sessions import Sessions
 from quay.auth.totp import SecondFactors
+from quay.service.bundles import bundles_of
 from quay.service.core import Core
 from quay.service.founding import Restarts, steps_of
 from quay.service.metrics import ExpressMetrics, Metrics
@@ -130,7 +131,9 @@ def _rest_means(reactor: Any, core: Core, addresses: Addresses, workers: Sequenc
         addresses=addresses,
         notifications=core.notifications,
         egress=core.egress,
+        bundles=bundles_of(reactor, core),
         cpu=core.threads.cpu,
+        disk=core.threads.blobs,
         checkup=Checkup(reactor, core.database, core.stores),
         workers=workers,
     )

@@ -23,6 +23,7 @@ from quay.registry.fsck import Check
 from quay.registry.garbage import Collected, GarbageCollector, Time
 from quay.registry.scrub import Scrub
 from quay.service.backups import Backups
+from quay.service.bundle_jobs import BundleJobs
 from quay.service.core import Core
 
 log = Logger()
@@ -70,6 +71,7 @@ class Jobs:
             "scrub": self._scrub,
             "backup": self._backup,
             "verify": self._verify,
+            **BundleJobs(reactor, core).kinds,
         }
         self._kinds = {kind: kinds[kind] for kind in job.KINDS if job.lane_of(kind) == lane}
 

@@ -17,6 +17,7 @@ from quay.auth.principal import Principal
 from quay.auth.seals import Seals
 from quay.auth.sessions import Sessions
 from quay.auth.totp import SecondFactors
+from quay.bundles import Bundles
 from quay.config import Config
 from quay.database import Database, Transaction
 from quay.egress import Egress
@@ -60,7 +61,9 @@ class Means:
     addresses: Addresses
     notifications: Notifications
     egress: Egress
+    bundles: Bundles
     cpu: IPool
+    disk: IPool
     checkup: Checkup
     workers: Sequence[Worker] = ()
 

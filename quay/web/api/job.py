@@ -20,7 +20,9 @@ from quay.web.api.views import http_date, optional_date
 
 routes = Routes("jobs", "Long work on this installation, for superusers.")
 
-Kind = Literal["gc", "fsck", "repair", "scrub", "backup", "verify"]
+Offered = Literal["gc", "fsck", "repair", "scrub", "backup", "verify"]
+Kind = Literal[Offered, "bundle_make", "bundle_verify", "bundle_load"]
+"""Jobs on bundles are asked for where the bundles are."""
 _POWER: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed, "always": True}
 
 
@@ -59,7 +61,7 @@ class CreateJob(TypedDict):
     """What is to be done."""
 
     kind: Annotated[
-        Kind,
+        Offered,
         Schema(
             description="gc: collect garbage; fsck: compare the database with the storage; repair: and mend; "
             "scrub: read every blob again; backup: make a backup in BACKUP_DIRECTORY; verify: read the last one again"

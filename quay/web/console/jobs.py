@@ -46,7 +46,7 @@ async def one(view: View, uuid: str) -> Context:
 
 
 def _is_offered(view: View, kind: str) -> bool:
-    return lane_of(kind) != "backups" or view.config.backup_directory is not None
+    return kind in MEANT and (lane_of(kind) != "backups" or view.config.backup_directory is not None)
 
 
 def _frame(view: View) -> Context:

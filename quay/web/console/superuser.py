@@ -33,6 +33,7 @@ WORKERS: Final = {
     "notification-log": "Forgets old deliveries of notifications",
     "jobs": "Runs the jobs that were asked for",
     "backups": "Makes and verifies the backups that were asked for",
+    "bundles": "Makes, verifies and loads the bundles that were asked for",
     "backup-schedule": "Asks for the backups that are due",
     "tls-renewal": "Renews the certificate of this server",
 }

@@ -30,6 +30,7 @@ UNRECORDED = {
     "createToken": "gone, so nothing changes",
     "deleteToken": "as createToken",
     "changeToken": "as createToken",
+    "putBundleVolume": "that a bundle is brought is on record, and what is loaded of it",
     "uploadArchive": "each tag is a push, and on record as one, by way of the bus",
 }
 """Routes after which nothing is on record, and why."""
@@ -122,6 +123,12 @@ def calls(tenant):
     yield "createJob", root, "/superuser/jobs/", {"kind": "fsck"}
     job = root.get("/superuser/jobs/").json["jobs"][0]["uuid"]
     yield "cancelJob", root, f"/superuser/jobs/{job}", None
+    yield "makeBundle", root, "/superuser/bundles/", {"choices": "victims/app"}
+    yield "receiveBundle", root, "/superuser/bundles/incoming", None
+    kept = root.get("/superuser/bundles/").json
+    yield "deleteBundle", root, f"/superuser/bundles/{kept['bundles'][0]['uuid']}", None
+    yield "trustBundleKey", root, "/superuser/bundles/keys", {"name": "far", "pem": kept["pem"]}
+    yield "distrustBundleKey", root, "/superuser/bundles/keys/far", None
     yield "createServiceKey", root, "/superuser/keys", {"service": "other", "expiration": None}
     kid = next(key["kid"] for key in root.get("/superuser/keys").json["keys"] if key["service"] == "other")
     yield "updateServiceKey", root, f"/superuser/keys/{kid}", {"name": "n"}
@@ -164,6 +171,9 @@ def _in_person(tenant):
 MADE_ELSEWHERE = {
     "initializeUser": "test_signup.py: it works in an empty registry only",
     "approveServiceKey": "test_service_key.py: every key that is made here is approved already",
+    "loadBundle": "test_bundle.py: there have to be volumes",
+    "putBundleReceipt": "test_bundle.py: there has to be a receipt",
+    "deleteBundleReceipt": "as putBundleReceipt",
 }
 """Routes that have their entry, and a test elsewhere that sees it."""
 

@@ -104,6 +104,8 @@ super: listAllAppTokens listAllLogs listAllAggregateLogs createGlobalMessage del
     createServiceKey getServiceKey updateServiceKey deleteServiceKey approveServiceKey listAllUsers
     createInstallUser getInstallUser changeInstallUser deleteInstallUser listAllOrganizations changeOrganization
     deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getStorageUse
+    listBundles planBundle makeBundle receiveBundle putBundleVolume getBundleVolume loadBundle deleteBundle
+    getBundleReceipt putBundleReceipt deleteBundleReceipt trustBundleKey distrustBundleKey
 """
 LEVEL = {
     nickname: level
