@@ -28,7 +28,7 @@ def look(patient: Patient) -> Iterator[Finding]:
         return
     until_ms = int(patient.host.now().timestamp() * 1000) - LATE_MS
     try:
-        late = reading(config.database_url, lambda txn: _late(txn, until_ms))
+        late = reading(config.database_url, _late, until_ms)
     except DatabaseUnfit:
         yield unseen("The audit log cannot be read: see the database.")
         return

@@ -57,7 +57,7 @@ def _daily(patient: Patient) -> float:
     """How many bytes came in a day in the last month; 0 where nobody can say."""
     since_ms = int(patient.host.now().timestamp() * 1000) - MONTH_D * 86_400_000
     try:
-        return reading(patient.config.database_url, lambda txn: grown(txn, since_ms)) / MONTH_D
+        return reading(patient.config.database_url, grown, since_ms) / MONTH_D
     except DatabaseUnfit:
         return 0.0
 

@@ -15,6 +15,7 @@ from appliance.doctor import reach, report, system
 from appliance.doctor.examination import Progress, examine
 from appliance.doctor.patient import Patient
 from appliance.doctor.table import TABLE
+from appliance.layout import UNIT
 from appliance.support.redaction import Redaction
 from appliance.support.settings import shown
 from quay import __version__
@@ -28,6 +29,7 @@ LINES: Final = 5000
 """Of the log."""
 LONGEST: Final = 8 * 1024 * 1024
 """Characters of one part."""
+COUNTING_S: Final = 10.0
 PACKAGE: Final = "quay-on-one-reactor"
 
 
@@ -111,7 +113,7 @@ def _database(patient: Patient) -> dict[str, Any]:
 
 def _counted(txn: Transaction) -> dict[str, Any]:
     status = status_of(txn.connection)
-    return {"engine": txn.dialect, "schema": status.schema, "compat": status.compat, "rows": tables(txn)}
+    return {"engine": txn.dialect, "schema": status.schema, "compat": status.compat, "rows": tables(txn, COUNTING_S)}
 
 
 def _metrics(patient: Patient) -> Part | None:
@@ -130,7 +132,7 @@ def _metrics(patient: Patient) -> Part | None:
 
 def _log(patient: Patient) -> Part | None:
     """The end of the log, where it is in the journal of systemd."""
-    said = patient.host.run(("journalctl", "--unit=quay", f"--lines={LINES}", "--no-pager", "--output=short-iso"))
+    said = patient.host.run(("journalctl", f"--unit={UNIT}", f"--lines={LINES}", "--no-pager", "--output=short-iso"))
     if said is None or said.status or not said.text.strip() or "-- No entries --" in said.text:
         return None
     return Part("log.txt", f"the last {LINES:,} lines of the server's log at most", said.text, free=True)

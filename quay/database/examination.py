@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -25,6 +25,7 @@ from quay.database.migrations import Status, status_of
 from quay.database.probe import DatabaseUnfit
 from quay.database.schema import metadata
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 ASKED: Final = 5
@@ -49,17 +50,29 @@ class Examined:
 
 def examine(url: str, seconds: float) -> Examined:
     """Look at the database, for about so long. Raises `DatabaseUnfit`."""
-    return reading(url, lambda txn: _examined(txn, time.monotonic() + seconds))
+    return reading(url, _examined, time.monotonic() + seconds)
 
 
-def tables(txn: Transaction) -> dict[str, int]:
-    """How many rows each of our tables has."""
+def tables(txn: Transaction, seconds: float) -> dict[str, int]:
+    """
+    How many rows each of our tables has: on PostgreSQL as the server estimates it, on SQLite those that could be
+    counted in about so long.
+    """
+    if txn.dialect == "postgresql":
+        return _estimated(txn.connection)
     there = set(sa.inspect(txn.connection).get_table_names())
-    ours = [table for table in metadata.sorted_tables if table.name in there]
-    return {table.name: int(txn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()) for table in ours}
+    counts: dict[str, int] = {}
+    with _until(txn.connection, time.monotonic() + seconds):
+        for table in metadata.sorted_tables:
+            if table.name in there:
+                found = _counted(txn.connection, table)
+                if found is None:
+                    return counts
+                counts[table.name] = found
+    return counts
 
 
-def reading(url: str, work: Callable[[Transaction], R]) -> R:
+def reading(url: str, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
     """
     What `work` finds in one transaction that can change nothing; its schema may be any, or none. A file of SQLite that
     is not there is not made. Raises `DatabaseUnfit`.
@@ -67,7 +80,7 @@ def reading(url: str, work: Callable[[Transaction], R]) -> R:
     try:
         with _engine(url) as engine, engine.connect() as connection:
             connection.execution_options(**READING)
-            return work(Transaction(connection, int(time.time() * 1000)))
+            return work(Transaction(connection, int(time.time() * 1000)), *args, **kwargs)
     except exc.DBAPIError as error:
         raise DatabaseUnfit(f"The database cannot be read: {' '.join(str(error.orig).split())[:500]}.") from error
 
@@ -118,17 +131,45 @@ def _latency(connection: sa.Connection) -> float:
 
 def _damage(connection: sa.Connection, until: float) -> tuple[str, ...] | None:
     """What SQLite says is broken; None if there was no time to look at everything."""
+    with _until(connection, until):
+        found = _unless_interrupted(
+            lambda: [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(10)")]
+        )
+    return None if found is None else () if found == ["ok"] else tuple(found)
+
+
+def _counted(connection: sa.Connection, table: sa.Table) -> int | None:
+    query = sa.select(sa.func.count()).select_from(table)
+    return _unless_interrupted(lambda: int(connection.execute(query).scalar_one()))
+
+
+@contextmanager
+def _until(connection: sa.Connection, until: float) -> Iterator[None]:
+    """Whatever SQLite does meanwhile is interrupted at that time of the monotonic clock."""
     raw: Any = connection.connection.driver_connection
     raw.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
     try:
-        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(10)")]
+        yield
+    finally:
+        raw.set_progress_handler(None, 0)
+
+
+def _unless_interrupted(work: Callable[[], R]) -> R | None:
+    try:
+        return work()
     except exc.OperationalError as error:
         if str(error.orig) == "interrupted":
             return None
         raise
-    finally:
-        raw.set_progress_handler(None, 0)
-    return () if found == ["ok"] else tuple(found)
+
+
+def _estimated(connection: sa.Connection) -> dict[str, int]:
+    """What PostgreSQL believes, since it last looked; those at which it never did are left out."""
+    query = sa.text(
+        "SELECT relname, reltuples::bigint FROM pg_class WHERE relkind = 'r' AND reltuples >= 0 "
+        "AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+    )
+    return {str(name): int(count) for name, count in connection.execute(query) if name in metadata.tables}
 
 
 def _connections(connection: sa.Connection) -> tuple[int, int]:
