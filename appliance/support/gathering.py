@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import click
 import yaml
 
 from appliance.doctor import reach, report, system
@@ -57,7 +58,7 @@ def _hidden(hide: Redaction, part: Part) -> str:
 def _parts(patient: Patient, tell: Callable[[Progress], object]) -> Iterator[Part]:
     examined = examine(patient, TABLE, tell)
     told = "\n".join(report.plain(examined, base="", details=True))
-    yield Part("doctor.txt", "what the doctor has found", told + "\n")
+    yield Part("doctor.txt", "what the doctor has found", click.unstyle(told) + "\n")
     yield Part("doctor.json", "the same for machines", report.as_json(examined) + "\n")
     yield Part("versions.json", "the versions of everything", _json(_versions(patient)))
     yield Part("configuration.yaml", "the configuration, with *** for every secret", _configuration(patient))

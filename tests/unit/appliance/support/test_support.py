@@ -52,7 +52,7 @@ def planted() -> tuple[dict[str, Any], list[str]]:
         if any(issubclass(kind, Secret) for kind in kinds):
             keys[key] = plant()
         if Redis in kinds:
-            keys[key] = {"host": "redis.example.org", "password": plant()}
+            keys[key] = {"host": "127.0.0.1", "port": 1, "password": plant()}
     keys["DB_URI"] = f"postgresql://quay:{keys.pop('DB_URI')}@127.0.0.1:1/quay"
     keys |= {"LDAP_ADMIN_PASSWD": plant(), "GITHUB_LOGIN_CONFIG": {"CLIENT_SECRET": plant()}}  # of another Quay
     return keys, planted
@@ -72,7 +72,7 @@ def whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Patient, list
         programs={"journalctl": Said(0, LOG.format(**more))},
         environ={"QUAY_MAIL_PASSWORD": keys["MAIL_PASSWORD"], "https_proxy": f"http://a:{secret()}@proxy"},
     )
-    monkeypatch.setattr(gathering, "TABLE", gathering.TABLE[:3])  # what all of them say is the doctor's own test
+    monkeypatch.setattr(gathering, "TABLE", [check for check in gathering.TABLE if check.name != "disk"])  # it is slow
     return patient(tmp_path, host, **keys), [*found, *more.values()]
 
 
@@ -81,6 +81,9 @@ def test_no_secret(whom: tuple[Patient, list[str]]) -> None:
     installation, planted = whom
     assert len(planted) > 8
     text = everything(gather(installation))
+    assert "There is no Redis at 127.0.0.1:1" in text
+    assert "is PostgreSQL running, and does it listen there?" in text
+    assert "\x1b" not in text
     assert not [one for one in planted if one in text]
     assert "Canary" not in text
     assert "ada signed in from 10.0.0.7" in text
