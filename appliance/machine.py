@@ -83,6 +83,11 @@ def install(
     from appliance.planning import Wish
     from appliance.programs import running
 
+    if os.geteuid() != 0:
+        raise Failure(
+            "Only root can install a service: `sudo quay install`. Without root, `quay serve` runs a registry in any "
+            "directory, on port 8443."
+        )
     wish = Wish(data=data, listen=listen or (), plain=plain, hostname=hostname, writable=writable, start=not no_start)
     layout = Layout(root)
     try:

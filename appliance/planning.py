@@ -5,7 +5,6 @@ before anything is changed.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,11 +144,6 @@ def obstacles(plan: Plan) -> Iterator[str]:
 
 
 def _of_the_machine(plan: Plan) -> Iterator[str]:
-    if os.geteuid() != 0:
-        yield (
-            "Only root can install a service: `sudo quay install`. Without root, `quay serve` runs a registry in any "
-            "directory, on port 8443."
-        )
     if plan.starts and not systemd.is_running():
         yield (
             "This machine does not run systemd, so nothing would start the server with it. `quay serve` runs a "

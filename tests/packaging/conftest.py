@@ -2,7 +2,7 @@
 The file that is copied to a machine, built once from this tree, and machines that can reach nothing else.
 
 QUAY_TEST_REQUIRE=binary makes it a failure that the file cannot be built, or that islands cannot be made; otherwise its
-tests are skipped. QUAY_TEST_BINARY=FILE tests a file that was built before.
+tests are skipped; the same for machine, with systemd. QUAY_TEST_BINARY=FILE tests a file that was built before.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.packaging.island import Island, IslandMissing
+from tests.packaging.machine import Machine, MachineMissing
 from tests.server import REPOSITORY
 
 BUILDING = 280.0
@@ -48,3 +49,15 @@ def island() -> Iterator[Island]:
             yield made
     except IslandMissing as reason:
         missing("binary", reason)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine that systemd has started."""
+    if os.geteuid():
+        missing("machine", "only root can start one")
+    try:
+        with Machine(tmp_path / "machine") as made:
+            yield made
+    except MachineMissing as reason:
+        missing("machine", reason)

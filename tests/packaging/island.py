@@ -34,7 +34,7 @@ class IslandMissing(Exception):
     """This process may not make networks and mounts of its own; the message says why."""
 
 
-def _hidden() -> list[Path]:
+def hidden() -> list[Path]:
     """What a bare machine does not have: every Python, this checkout's code, and what it was built in."""
     pythons = {Path(sys.prefix), Path(sys.base_prefix)} - {Path("/usr")}
     built = [REPOSITORY / name for name in ("quay", "appliance", "build", ".venv")]
@@ -47,7 +47,7 @@ class Island:
     def __enter__(self) -> Self:
         script = [
             "ip link set lo up",
-            *(f"mount -t tmpfs -o size=1m none {shlex.quote(str(path))}" for path in _hidden()),
+            *(f"mount -t tmpfs -o size=1m none {shlex.quote(str(path))}" for path in hidden()),
             "for python in /usr/bin/python3*; do [ -f $python ] && mount --bind /dev/null $python; done",
             "mount -t tmpfs none /var/cache",  # where root unpacks it
             "echo ready",

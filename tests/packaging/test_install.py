@@ -1,0 +1,211 @@
+"""
+From one file to a service: `quay install` on a machine that systemd has started, and all that follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from quay import __version__, authority
+from tests.clients.conftest import installed, logins
+from tests.clients.images import held, image, write_directory
+from tests.clients.programs import POLL, Program
+from tests.packaging.machine import Machine
+from tests.server import User
+
+ADA = User("ada", "correct-horse-battery")
+DATA = Path("/var/lib/quay")
+STARTING = 120.0
+CAP_NET_BIND_SERVICE = 10
+
+
+@pytest.fixture
+def quay(binary: Path, machine: Machine) -> Program:
+    """The file, copied to root's home on the machine."""
+    shutil.copy2(binary, machine.root / "root" / "quay")
+    return machine.program("/root/quay")
+
+
+def wait(until: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + STARTING
+    while not until():
+        assert time.monotonic() < deadline, f"{what} did not happen within {STARTING:.0f} s"
+        time.sleep(POLL)
+
+
+def shown(machine: Machine, *properties: str) -> list[str]:
+    """What systemd says of the unit."""
+    asked = machine.program("systemctl", "show", "quay", "--value", *(f"--property={name}" for name in properties))
+    return [line for line in asked().splitlines() if line]
+
+
+def trusting(machine: Machine, directory: Path) -> Path:
+    """The certificate of the authority as plain HTTP hands it out, in a directory as skopeo wants it."""
+    connection = machine.http(80)
+    connection.request("GET", "/ca", headers={"Host": "127.0.0.1"})
+    pem = connection.getresponse().read()
+    directory.mkdir()
+    (directory / "ca.crt").write_bytes(pem)
+    return directory
+
+
+def skopeo(machine: Machine, tmp_path: Path) -> Program:
+    """Another machine's skopeo, which knows the password of ada."""
+    installed("skopeo", os.environ)
+    (tmp_path / "auth.json").write_text(logins(ADA, "127.0.0.1"))
+    (tmp_path / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    env = {"PATH": os.environ["PATH"], "REGISTRY_AUTH_FILE": tmp_path / "auth.json", "TMPDIR": tmp_path}
+    return machine.visitor("skopeo", "--policy", tmp_path / "policy.json", env=env)
+
+
+def owners(machine: Machine, directory: Path) -> set[int]:
+    """Whose the files below the directory are."""
+    found = machine.root / directory.relative_to("/")
+    return {path.lstat().st_uid for path in (found, *found.rglob("*"))}
+
+
+def test_a_service(machine: Machine, quay: Program, tmp_path: Path) -> None:
+    """
+    One command makes a service of the file: as a user of its own, who can do nothing but listen on low ports; a client
+    that trusts its authority pushes and pulls; what root's commands write is the service's; and after an upgrade, an
+    end that keeps the data and a new beginning, the image is still there. Then, nothing is left.
+    """
+    said = quay("install")
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert len(lines) <= 10, said
+    assert re.search(r"https://127\.0\.0\.1/setup/\?token=\S+", said), said
+
+    command = machine.program("/usr/local/bin/quay")
+    assert command("version") == f"quay {__version__}\n"
+    pid = shown(machine, "MainPID")[0]
+    assert shown(machine, "Type", "ActiveState", "UnitFileState") == ["notify", "active", "enabled"]
+    process = dict(
+        line.split(":\t", 1) for line in (machine.root / f"proc/{pid}/status").read_text().splitlines() if ":\t" in line
+    )
+    user = int(machine.program("id", "-u", "quay")())
+    assert {int(number) for number in process["Uid"].split()} == {user}
+    assert int(process["CapEff"], 16) == int(process["CapBnd"], 16) == 1 << CAP_NET_BIND_SERVICE
+    assert process["NoNewPrivs"] == "1" and process["Seccomp"] == "2"
+
+    trusted = trusting(machine, tmp_path / "trusted")
+    own = x509.load_pem_x509_certificate((trusted / "ca.crt").read_bytes())
+    assert authority.fingerprint(own) in said
+    create = ("user", "create", ADA.name, "--email", "ada@example.org", "--superuser", "--password-stdin")
+    command(*create, stdin=ADA.password)
+    client, pushed = skopeo(machine, tmp_path), image("installed")
+    target = "docker://127.0.0.1/ada/image:1"
+    source = f"dir:{write_directory(pushed, tmp_path / 'pushed')}"
+    client("copy", f"--dest-cert-dir={trusted}", source, target)
+    pulls = 0
+
+    def pull() -> None:
+        nonlocal pulls
+        pulls += 1
+        place = tmp_path / f"pulled-{pulls}"
+        client("copy", f"--src-cert-dir={trusted}", target, f"dir:{place}")
+        assert pushed.everything().items() <= held(place).items()
+
+    pull()
+    assert "Removed" in command("gc")
+    assert owners(machine, DATA) == {user}
+
+    assert "is healthy" in command("status")
+    nobody = machine.program("setpriv", "--reuid=65534", "--clear-groups", "/usr/local/bin/quay")
+    seen = json.loads(nobody("status", "-o", "json"))
+    assert (seen["health"], seen["version"], seen["urls"]) == ("healthy", __version__, ["https://0.0.0.0:443"])
+    assert re.search(r"quay\[\d+\]: Listening on https://0\.0\.0\.0:443\n", command("logs"))
+    assert "Only root" in nobody.refused("install")
+
+    assert "is installed" in quay("install")
+    assert shown(machine, "MainPID")[0] != pid
+    pull()
+    assert f"Kept {DATA}" in command("uninstall", "--keep-data", "--yes")
+    assert not (machine.root / "usr/local/bin/quay").is_symlink()
+    assert "does not run" in quay.refused("status")
+    assert "is installed" in quay("install")
+    pull()
+
+    said = command("uninstall", "--yes")
+    assert f"Removed {DATA} with all data in it." in said
+    for path in ("var/lib/quay", "opt/quay", "etc/quay", "usr/local/bin/quay", "etc/systemd/system/quay.service"):
+        assert not os.path.lexists(machine.root / path)
+    machine.program("id", "quay").refused()
+
+
+def test_a_server_that_stands_still(machine: Machine, quay: Program) -> None:
+    """A server that has stopped to say that it is well is ended and started anew, and serves again."""
+    quay("install")
+    dropped = machine.root / "etc/systemd/system/quay.service.d"
+    dropped.mkdir()
+    (dropped / "impatient.conf").write_text("[Service]\nWatchdogSec=3s\n")
+    machine.program("systemctl", "daemon-reload")()
+    machine.program("systemctl", "restart", "quay")()
+    machine.program("kill", "-STOP", shown(machine, "MainPID")[0])()
+    wait(lambda: shown(machine, "NRestarts", "ActiveState") == ["1", "active"], "the new start")
+    assert "is healthy" in quay("status")
+
+
+def test_an_image(machine: Machine, quay: Program) -> None:
+    """Into the file system of an image go the program and the unit, and no secret; its first start makes those."""
+    root = Path("/tmp/image")
+    machine.program("mkdir", "-p", root / "etc", root / "bin")()
+    machine.program("cp", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", root / "etc")()
+    assert "begins with /var/lib/quay" in quay("install", "--root", root)
+    placed = machine.root / root.relative_to("/")
+    assert {path.name for path in (placed / "var/lib/quay").iterdir()} == {"installation.json"}
+    assert (placed / "opt/quay/current").readlink() == Path(__version__)
+    assert (placed / "usr/local/bin/quay").readlink() == Path("/opt/quay/current/quay")
+    wanted = placed / "etc/systemd/system/multi-user.target.wants/quay.service"
+    assert wanted.readlink() == Path("/etc/systemd/system/quay.service")
+    assert "\nquay:" in (placed / "etc/passwd").read_text()
+    assert "\nquay:" not in (machine.root / "etc/passwd").read_text()
+
+
+def test_a_first_start_makes_what_it_needs(machine: Machine, quay: Program) -> None:
+    """With --no-start, the first start makes secrets and certificates, and takes the usual ports by its capability."""
+    assert "begins with" in quay("install", "--no-start", "--data", "/srv/quay")
+    assert {path.name for path in (machine.root / "srv/quay").iterdir()} == {"installation.json"}
+    machine.program("systemctl", "start", "quay")()
+    assert "https://0.0.0.0:443" in quay("status")
+    written = (machine.root / "srv/quay/quay.yaml").read_text()
+    assert "\nLISTEN: 0.0.0.0:443\n" in written and "\nPLAIN_LISTEN: 0.0.0.0:80\n" in written
+
+
+def test_what_is_refused(machine: Machine, quay: Program) -> None:
+    """What stands in the way is told in a sentence before anything is changed, with the process that has the port."""
+    machine.program("mkdir", "/srv/full")()
+    (machine.root / "srv/full/letter").write_text("mine")
+    assert "none of Quay's" in quay.refused("install", "--data", "/srv/full")
+    assert "is for other things" in quay.refused("install", "--data", "/etc/quay")
+    assert "absolute path" in quay.refused("install", "--data", "relative")
+    taken = machine.program("systemd-run", "--unit=taken", "systemd-socket-activate", "-l", "0.0.0.0:443", "cat")
+    taken()
+    wait(lambda: "systemd-socket" in quay.refused("install"), "the listening")
+    assert "process" in quay.refused("install")
+    assert not (machine.root / "opt/quay").exists()
+    assert "\nquay:" not in (machine.root / "etc/passwd").read_text()
+    served = machine.program("systemd-run", "--unit=served", "--setenv=QUAY_DATA=/srv/other", "/root/quay", "serve")
+    served()
+    wait(lambda: (machine.root / "srv/other/server.lock").exists(), "another server")
+    assert "Another server is using /srv/other: process" in quay.refused(
+        "install", "--data", "/srv/other", "--listen", "0.0.0.0:444", "--plain", "none"
+    )
+
+
+def test_another_port_and_a_name(machine: Machine, quay: Program) -> None:
+    """Ports and a name are chosen once, and told everywhere; afterwards, an upgrade needs no option, and takes none."""
+    said = quay("install", "--listen", "0.0.0.0:8443", "--plain", "none", "--hostname", "registry.test")
+    assert "https://registry.test:8443/setup/?token=" in said
+    assert "To trust it" not in said
+    assert "is configured already" in quay.refused("install", "--listen", "0.0.0.0:443")
+    assert "is installed" in quay("install")
+    assert "https://0.0.0.0:8443" in quay("status")
