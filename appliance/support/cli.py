@@ -33,6 +33,8 @@ def support(surroundings: Surroundings, file: Path, yes: bool) -> None:
 
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("There is no terminal to ask whether it may be saved: look at it with --yes.")
+    if file.exists():
+        raise Failure(f"{file} is there already: give another name.")
     patient = patient_of(surroundings)
     parts = gather(patient, teller())
     _show(parts)

@@ -62,8 +62,14 @@ def everything(parts: list[Part]) -> str:
     return "\n".join(part.text for part in parts)
 
 
+@pytest.fixture(autouse=True)
+def without_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their speed is the doctor's own test, and takes its time."""
+    monkeypatch.setattr(gathering, "TABLE", [check for check in gathering.TABLE if check.name != "disk"])
+
+
 @pytest.fixture
-def whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Patient, list[str]]:
+def whom(tmp_path: Path) -> tuple[Patient, list[str]]:
     """An installation full of secrets: in its configuration, its data directory, its environment and its log."""
     keys, found = planted()
     more = {"token": secret(), "password": keys["DB_URI"].split(":")[2].split("@")[0], "bearer": secret()}
@@ -72,7 +78,6 @@ def whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Patient, list
         programs={"journalctl": Said(0, LOG.format(**more))},
         environ={"QUAY_MAIL_PASSWORD": keys["MAIL_PASSWORD"], "https_proxy": f"http://a:{secret()}@proxy"},
     )
-    monkeypatch.setattr(gathering, "TABLE", [check for check in gathering.TABLE if check.name != "disk"])  # it is slow
     return patient(tmp_path, host, **keys), [*found, *more.values()]
 
 
