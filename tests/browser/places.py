@@ -88,6 +88,9 @@ PLACES = (
     Place("superuser-garbage", "/superuser/?tab=storage&garbage=1"),
     Place("jobs", "/superuser/jobs/"),
     Place("job", "/superuser/jobs/{job}"),
+    Place("bundles", "/superuser/bundles/"),
+    Place("bundles-planned", "/superuser/bundles/?choices=devtable/complex&limit=4000000000"),
+    Place("bundle", "/superuser/bundles/{bundle}"),
     Place("docs", "/docs/", who=None),
     Place("docs-found", "/docs/?q=robot", who=None),
     Place("doc", "/docs/quickstart", who=None),
@@ -121,6 +124,7 @@ def furnish(visitor: Visitor) -> dict[str, str]:
         "redirect_uri": home,
         "notification": told["uuid"],
         "job": visitor.call("POST", "superuser/jobs/", {"kind": "scrub"})["uuid"],
+        "bundle": visitor.call("POST", "superuser/bundles/incoming", {})["uuid"],
         "image": _digest(visitor, "devtable/simple", "latest"),
         "index": _digest(visitor, "devtable/complex", "latest"),
     }

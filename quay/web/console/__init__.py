@@ -27,6 +27,7 @@ from quay.web.api.errors import BadRequest, FreshLoginRequired, InvalidToken
 from quay.web.api.identity import CsrfRefused, Identifier, Identity
 from quay.web.api.route import Route
 from quay.web.console import (
+    bundles,
     docs,
     home,
     jobs,
@@ -58,6 +59,7 @@ TABLES: Final[tuple[PageTable, ...]] = (
     search.pages,
     superuser.pages,
     jobs.pages,
+    bundles.pages,
     docs.pages,
     shortcuts.pages,
 )

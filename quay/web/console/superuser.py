@@ -15,6 +15,7 @@ tabs = Tabs("console/superuser")
 
 HOME: Final = "/superuser/"
 JOBS: Final = "/superuser/jobs/"
+BUNDLES: Final = "/superuser/bundles/"
 ROWS: Final = 50
 """Users, organizations on a page."""
 
@@ -49,8 +50,8 @@ async def show(view: View) -> Context:
 
 
 def navigation(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The tabs, with the page of jobs among them."""
-    return [*shown, (JOBS, "Jobs")]
+    """The tabs, with the pages of jobs and bundles among them."""
+    return [*shown, (JOBS, "Jobs"), (BUNDLES, "Bundles")]
 
 
 def only_superusers(view: View) -> None:

@@ -2,17 +2,17 @@
 
 const units = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-function size(bytes) {
+export function size(bytes) {
   const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
   return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
 }
 
-function span(seconds) {
+export function span(seconds) {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function element(name, text, attributes = {}) {
+export function element(name, text, attributes = {}) {
   const made = Object.assign(document.createElement(name), attributes);
   made.textContent = text;
   return made;
