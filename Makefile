@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything they need.
 .PHONY: run test lint types architecture check bench binary clean news
 
-run: ; @packaging/venv postgres,redis && exec .venv/bin/quay serve
+run: ; @packaging/venv postgres,redis && exec .venv/bin/python -m quay serve
 
 test: ; @packaging/venv dev && .venv/bin/python -m pytest $(TESTS)
 

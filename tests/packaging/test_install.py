@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from quay import __version__, authority
 from tests.clients.conftest import installed, logins
 from tests.clients.images import held, image, write_directory
 from tests.clients.programs import POLL, Program
+from tests.packaging.island import Island
 from tests.packaging.machine import Machine
 from tests.server import User
 
@@ -26,6 +29,7 @@ ADA = User("ada", "correct-horse-battery")
 DATA = Path("/var/lib/quay")
 STARTING = 120.0
 CAP_NET_BIND_SERVICE = 10
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def test_a_service(machine: Machine, quay: Program, tmp_path: Path) -> None:
     assert owners(machine, DATA) == {user}
 
     assert "is healthy" in command("status")
-    nobody = machine.program("setpriv", "--reuid=65534", "--clear-groups", "/usr/local/bin/quay")
+    nobody = machine.program("setpriv", f"--reuid={NOBODY}", "--clear-groups", "/usr/local/bin/quay")
     seen = json.loads(nobody("status", "-o", "json"))
     assert (seen["health"], seen["version"], seen["urls"]) == ("healthy", __version__, ["https://0.0.0.0:443"])
     assert re.search(r"quay\[\d+\]: Listening on https://0\.0\.0\.0:443\n", command("logs"))
@@ -209,3 +213,35 @@ def test_another_port_and_a_name(machine: Machine, quay: Program) -> None:
     assert "is configured already" in quay.refused("install", "--listen", "0.0.0.0:443")
     assert "is installed" in quay("install")
     assert "https://0.0.0.0:8443" in quay("status")
+
+
+def test_without_root(binary: Path, island: Island, tmp_path: Path) -> None:
+    """Anybody serves a registry from any directory: over TLS on 8443, with an authority that plain HTTP hands out."""
+    directory = tmp_path / "anywhere"
+    directory.mkdir()
+    for path in (directory, binary.parent, *directory.parents[:4]):  # what pytest made is for root alone
+        path.chmod(path.stat().st_mode | 0o055)
+    os.chown(directory, NOBODY, NOBODY)
+    somebody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    line = island.command(*somebody, binary, "serve", directory=directory)
+    env = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(directory / "cache")}
+    (directory / "cache").mkdir()
+    os.chown(directory / "cache", NOBODY, NOBODY)
+    with (directory / "log").open("wb") as log:
+        server = subprocess.Popen(line, env=env, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        said = directory / "log"
+        wait(lambda: "Set it up" in said.read_text() or server.poll() is not None, "the start")
+        told = said.read_text()
+        assert re.search(r"Set it up, within a day, at https://127\.0\.0\.1:8443/setup/\?token=\S+\n", told), told
+        plain = island.http(8080)
+        plain.request("GET", "/ca", headers={"Host": "127.0.0.1:8080"})
+        pem = plain.getresponse().read()
+        assert authority.fingerprint(x509.load_pem_x509_certificate(pem)) in told
+        secure = island.http(8443, ssl.create_default_context(cadata=pem.decode()))
+        secure.request("GET", "/health")
+        assert secure.getresponse().status == 200
+        assert {path.lstat().st_uid for path in (directory / "var").rglob("*")} == {NOBODY}
+    finally:
+        server.terminate()
+        server.wait(STARTING)
