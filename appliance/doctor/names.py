@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -27,13 +28,15 @@ def look(patient: Patient) -> Iterator[Finding]:
 
 
 def _forwards(patient: Patient, own: tuple[str, ...]) -> Iterator[Finding]:
-    names = _names(patient.config)
-    if not names:
+    proxied = bool(patient.config.trusted_proxies)
+    if patient.config.hostname is not None and is_address(host_of(patient.config.hostname)):
+        yield _address(host_of(patient.config.hostname), own, proxied=proxied)
+    elif patient.config.hostname is None:
         yield remarkable(
             "The registry has no name: SERVER_HOSTNAME is not set, so each client may call it as he likes.",
             "quay setup url",
         )
-    for name in names[:NAMES]:
+    for name in _names(patient.config)[:NAMES]:
         try:
             found = patient.host.addresses(name)
         except OSError as error:
@@ -41,11 +44,25 @@ def _forwards(patient: Patient, own: tuple[str, ...]) -> Iterator[Finding]:
             yield wrong(
                 f"{name} has no address here: {error.strerror or error}. Give it one in the DNS, or in /etc/hosts of "
                 "every machine.",
-                f"echo '{here} {name}' >> /etc/hosts",
+                f"echo {shlex.quote(f'{here} {name}')} >> /etc/hosts",
                 WRONG_NAME,
             )
             continue
-        yield _judged(name, found, own, proxied=bool(patient.config.trusted_proxies))
+        yield _judged(name, found, own, proxied=proxied)
+
+
+def _address(address: str, own: tuple[str, ...], *, proxied: bool) -> Finding:
+    """A registry that is called by its address."""
+    if address in own or is_loopback(address):
+        return fine(f"Clients call the registry {address}, which is an address of this machine.")
+    if proxied:
+        return fine(f"Clients call the registry {address}, which should be the proxy in front of this machine.")
+    return wrong(
+        f"Clients call the registry {address} (SERVER_HOSTNAME), which is no address of this machine: they end up "
+        "elsewhere.",
+        "ip address",
+        WRONG_NAME,
+    )
 
 
 def _judged(name: str, found: tuple[str, ...], own: tuple[str, ...], *, proxied: bool) -> Finding:
@@ -57,7 +74,7 @@ def _judged(name: str, found: tuple[str, ...], own: tuple[str, ...], *, proxied:
         return remarkable(
             f"{name} is {listed} here, which is this machine itself: that others find it, only the DNS that they ask "
             "can say.",
-            f"getent ahosts {name}",
+            f"getent ahosts {shlex.quote(name)}",
             WRONG_NAME,
         )
     if len(ours) == len(found):
@@ -67,8 +84,8 @@ def _judged(name: str, found: tuple[str, ...], own: tuple[str, ...], *, proxied:
     strange = ", ".join(address for address in found if address not in ours)
     sentence = f"{name} leads to {strange}, which is no address of this machine"
     if ours:
-        return wrong(f"{sentence}: some clients end up elsewhere.", f"getent ahosts {name}", WRONG_NAME)
-    return wrong(f"{sentence}: clients end up elsewhere.", f"getent ahosts {name}", WRONG_NAME)
+        return wrong(f"{sentence}: some clients end up elsewhere.", f"getent ahosts {shlex.quote(name)}", WRONG_NAME)
+    return wrong(f"{sentence}: clients end up elsewhere.", f"getent ahosts {shlex.quote(name)}", WRONG_NAME)
 
 
 def _names(config: Config) -> tuple[str, ...]:

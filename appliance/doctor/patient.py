@@ -130,9 +130,9 @@ class Patient:
 
     @property
     def ports(self) -> tuple[Endpoint, ...]:
-        """Every address and port on which it is to listen."""
+        """Every address and port on which it is to listen; which port a 0 becomes, only the server knows."""
         plain = self.config.plain_listen if self.config.tls_certificate is not None else ()
-        return (*self.config.listen, *plain)
+        return tuple(endpoint for endpoint in (*self.config.listen, *plain) if endpoint.port)
 
 
 @attrs.frozen

@@ -35,13 +35,18 @@ def plain(examined: Sequence[Examined], *, base: str, details: bool) -> Iterator
 
 
 def _lines(name: str, finding: Finding, base: str) -> Iterator[str]:
-    first, *others = textwrap.wrap(f"{name}: {finding.sentence}", WIDTH - len(_INDENT), break_on_hyphens=False)
+    first, *others = textwrap.wrap(f"{name}: {_shown(finding.sentence)}", WIDTH - len(_INDENT), break_on_hyphens=False)
     yield f"{_state(finding.state)}  {first}"
     yield from (f"{_INDENT}{line}" for line in others)
     if finding.fix:
-        yield f"{_INDENT}$ {finding.fix}"  # in one piece, to be copied
+        yield f"{_INDENT}$ {_shown(finding.fix)}"  # in one piece, to be copied
     if finding.link:
         yield f"{_INDENT}{base}{finding.link}"
+
+
+def _shown(text: str) -> str:
+    """Names of processes and hosts are other people's: they do nothing to a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _state(state: State) -> str:

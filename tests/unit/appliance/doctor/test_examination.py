@@ -119,6 +119,19 @@ def test_a_report(tmp_path: Path) -> None:
     )
 
 
+def test_a_name_that_would_do_something(tmp_path: Path) -> None:
+    """What others have named reaches no terminal as it is."""
+
+    def hostile(whom: Patient) -> Iterator[Finding]:
+        yield wrong("Held by \x1b]0;x\x07 (process 1).", "ps \x9b2J")
+
+    lines = click.unstyle(
+        "\n".join(report.plain(examine(patient(tmp_path), checks(one=hostile)), base="", details=True))
+    )
+    assert "Held by ?]0;x? (process 1)." in lines
+    assert "$ ps ?2J" in lines
+
+
 def test_a_report_for_machines(tmp_path: Path) -> None:
     """It has everything, fine or not."""
     value = report.machine(examine(patient(tmp_path), checks(second=bad)))

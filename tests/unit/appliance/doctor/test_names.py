@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,19 @@ def test_backwards_to_somebody_else(tmp_path: Path) -> None:
     )
     finding = only(look, patient(tmp_path, host, SERVER_HOSTNAME=NAME), State.REMARKABLE)
     assert finding.sentence == "10.0.0.5 is called old.example.org in the reverse DNS, which leads to 10.0.0.9."
+
+
+@pytest.mark.parametrize(
+    ("address", "keys", "state"),
+    [
+        ("10.0.0.5:8443", {}, State.FINE),
+        ("10.9.9.9", {}, State.WRONG),
+        ("[fd00::9]:8443", {}, State.WRONG),
+        ("10.9.9.9", {"TRUSTED_PROXIES": ["10.9.9.9"]}, State.FINE),
+    ],
+)
+def test_an_address_instead_of_a_name(tmp_path: Path, address: str, keys: dict[str, Any], state: State) -> None:
+    """Sites without a DNS call the registry by its address: it has to be one of the machine."""
+    first, *_ = look(patient(tmp_path, machine(tmp_path), SERVER_HOSTNAME=address, **keys))
+    assert first.state is state
+    assert "Clients call the registry" in first.sentence
