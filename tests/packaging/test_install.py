@@ -10,8 +10,9 @@ import re
 import shutil
 import ssl
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -215,22 +216,24 @@ def test_another_port_and_a_name(machine: Machine, quay: Program) -> None:
     assert "https://0.0.0.0:8443" in quay("status")
 
 
-def test_without_root(binary: Path, island: Island, tmp_path: Path) -> None:
+@pytest.fixture
+def anywhere() -> Iterator[Path]:
+    """A directory of somebody's; what pytest makes is for root alone."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chown(made, NOBODY, NOBODY)
+        yield Path(made)
+
+
+def test_without_root(binary: Path, island: Island, anywhere: Path) -> None:
     """Anybody serves a registry from any directory: over TLS on 8443, with an authority that plain HTTP hands out."""
-    directory = tmp_path / "anywhere"
-    directory.mkdir()
-    for path in (directory, binary.parent, *directory.parents[:4]):  # what pytest made is for root alone
-        path.chmod(path.stat().st_mode | 0o055)
-    os.chown(directory, NOBODY, NOBODY)
+    program = shutil.copy2(binary, anywhere / "quay")
     somebody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    line = island.command(*somebody, binary, "serve", directory=directory)
-    env = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(directory / "cache")}
-    (directory / "cache").mkdir()
-    os.chown(directory / "cache", NOBODY, NOBODY)
-    with (directory / "log").open("wb") as log:
+    line = island.command(*somebody, program, "serve", directory=anywhere)
+    said = anywhere / "log"
+    with said.open("wb") as log:
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(anywhere)}
         server = subprocess.Popen(line, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
-        said = directory / "log"
         wait(lambda: "Set it up" in said.read_text() or server.poll() is not None, "the start")
         told = said.read_text()
         assert re.search(r"Set it up, within a day, at https://127\.0\.0\.1:8443/setup/\?token=\S+\n", told), told
@@ -241,7 +244,7 @@ def test_without_root(binary: Path, island: Island, tmp_path: Path) -> None:
         secure = island.http(8443, ssl.create_default_context(cadata=pem.decode()))
         secure.request("GET", "/health")
         assert secure.getresponse().status == 200
-        assert {path.lstat().st_uid for path in (directory / "var").rglob("*")} == {NOBODY}
+        assert {path.lstat().st_uid for path in (anywhere / "var").rglob("*")} == {NOBODY}
     finally:
         server.terminate()
         server.wait(STARTING)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,19 +38,20 @@ except PermissionError:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    made = tmp_path / "data"
-    made.mkdir(mode=0o700)
-    for path in (*tmp_path.parents[:3], tmp_path):  # what pytest made is for root alone
-        path.chmod(path.stat().st_mode | 0o011)
-    give(made, SOMEBODY)
-    return made
+def data() -> Iterator[Path]:
+    """Somebody's, in a directory that everybody may pass: what pytest makes is for root alone."""
+    with tempfile.TemporaryDirectory() as around:
+        Path(around).chmod(0o755)
+        made = Path(around, "data")
+        made.mkdir(mode=0o700)
+        give(made, SOMEBODY)
+        yield made
 
 
 @pytest.mark.parametrize(("kind", "said"), [("plain", "shut"), ("reaching", "open")])
-def test_become(data: Path, tmp_path: Path, kind: str, said: str) -> None:
+def test_become(data: Path, kind: str, said: str) -> None:
     """What is written is the owner's; root's own files are out of reach, unless they are to be carried in or out."""
-    private = tmp_path / "private"
+    private = data.parent / "private"
     private.mkdir(mode=0o700)
     (private / "secret").write_text("secret")
     command = [sys.executable, "-c", WORK, str(data), str(private / "secret"), str(private / "out"), kind]
