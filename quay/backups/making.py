@@ -207,7 +207,7 @@ def _snapshot(stop: Event, url: str, target: Path) -> Found:
 def _listed(txn: Transaction, listing: Path) -> Found:
     """Write the list of blobs, durably, and count what else there is."""
     blobs = size = 0
-    with listing.open("xb") as file:
+    with os.fdopen(os.open(listing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         for placed in rows.placed(txn):
             file.write(line_of(placed))
             blobs += 1

@@ -80,13 +80,13 @@ class Record:
     storage: Mapping[str, str]
     database: File
     listing: File
-    files: Sequence[File]
+    files: Sequence[File] = attrs.field(converter=tuple)
     holds_blobs: bool
     blobs: int
     size: int
     copied: int
     lost: int
-    missing: Sequence[str]
+    missing: Sequence[str] = attrs.field(converter=tuple)
     uploads: int
     held: Mapping[str, int]
 
@@ -132,7 +132,7 @@ class Verified:
 
     ms: int
     problems: int
-    damaged: Sequence[str] = ()
+    damaged: Sequence[str] = attrs.field(default=(), converter=tuple)
 
     def write(self, root: Path) -> None:
         """Keep it beside the backup. Waits for the disk. Raises `OSError`."""
