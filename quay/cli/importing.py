@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+WIDE: Final = 120
+"""Columns of a terminal that has room for a bar beside what is under way."""
 SECRET_LIMIT: Final = 64 * 1024
 PASSWORD: Final = "SOURCE_PASSWORD"  # noqa: S105  the name of a variable
 AUTH_FILE: Final = "REGISTRY_AUTH_FILE"
@@ -190,8 +193,8 @@ def _run(
 
     shown: list[_Shown] = []
 
-    def begun(tally: Tally) -> Callable[[], object]:
-        shown.append(_Shown(tally))
+    def begun(what: str, tally: Tally) -> Callable[[], object]:
+        shown[:] = [_Shown(what, tally)]
         return shown[0].tick
 
     order = Order(
@@ -212,14 +215,18 @@ def _run(
 
 
 class _Shown(Meter):
-    """How far it is, with what is under way."""
+    """How far it is, with what is under way; of `looking`, nobody knows how far that is."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, looking: str, tally: Tally) -> None:
         super().__init__("Importing", tally)
+        self._looking = looking
         self._tally = tally
 
     def line(self, *, bar: bool = False) -> str:
-        return f"{super().line(bar=bar)}  {self._tally.doing}"
+        if self._looking:
+            return f"{self._looking} {self._tally.doing or 'the source'} …"
+        wide = shutil.get_terminal_size().columns >= WIDE
+        return f"{super().line(bar=bar and wide)}  {self._tally.doing}"
 
     def end(self, *, dry: bool) -> None:
         """What came, before it ended badly."""

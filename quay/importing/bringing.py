@@ -14,7 +14,7 @@ from quay.importing.carrying import Carrier, Room
 from quay.importing.places import Places
 from quay.importing.report import Tally
 from quay.importing.source import TROUBLE, Origin
-from quay.importing.trees import Reader, Tree
+from quay.importing.trees import Memory, Reader, Tree
 from quay.interfaces import IPool
 from quay.model import content
 from quay.model.repository import Repository
@@ -52,7 +52,10 @@ class Filling:
 
 
 class Bringer:
-    """Brings trees of `source` to `places`. With `dry`, it only looks. What comes is counted in `tally`."""
+    """
+    Brings trees of `source` to `places`. With `dry`, it only looks. What comes is counted in `tally`; `memory` has what
+    somebody has looked at before.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Bringer:
         room: Room,
         *,
         dry: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self.tally = Tally()
         self._source = source
@@ -72,6 +76,7 @@ class Bringer:
         self._database = database
         self._places = places
         self._pool = pool
+        self._memory = memory or Memory()
         self._targets: set[int] = set()
         self._carrier = Carrier(source, registry.blobs, self._targets, room, self.tally)
         self._planned: dict[Digest, str] = {}
@@ -87,7 +92,7 @@ class Bringer:
         target = await self._places.find(here)
         if target is not None:
             self._targets.add(target.id)
-        return Filling(name, here, target, Reader(self._source, name, self._pool))
+        return Filling(name, here, target, Reader(self._source, name, self._pool, self._memory))
 
     async def _made(self, filling: Filling) -> Repository:
         """The repository, which is made when the first thing comes into it."""
@@ -103,8 +108,6 @@ class Bringer:
             await self._plan(filling, tree)
             return
         target, manifests, caller = await self._made(filling), self._registry.manifests, self._places.caller
-        for blob in await self._carrier.missing(tree, target):
-            self.tally.total += blob.size
         await self._carrier.carry(filling.source, tree, target)
         for manifest in tree.manifests.values():
             under = reference if manifest is tree.root else manifest.digest

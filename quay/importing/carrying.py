@@ -41,15 +41,19 @@ class Room:
         self._free = free
         self._coming = 0
 
-    @asynccontextmanager
-    async def taken(self, size: int) -> AsyncIterator[None]:
+    async def check(self, size: int) -> None:
         """See that there is room for `size` bytes, beside all that are coming. Raises `NoRoom`."""
         free = await self._free()
-        if free is not None and free - self._coming - size < FLOOR:
+        if size and free is not None and free - self._coming - size < FLOOR:
             raise NoRoom(
-                f"The storage has {free // MB} MB left, and the next blob has {size // MB}: {FLOOR // MB} MB are to "
-                "stay free. Make room, and begin again: what is here is not fetched twice."
+                f"The storage has {free // MB} MB left, {size // MB} MB are to come, and {FLOOR // MB} MB are to stay "
+                "free. Make room, and begin again: what is here is not fetched twice."
             )
+
+    @asynccontextmanager
+    async def taken(self, size: int) -> AsyncIterator[None]:
+        """Room for `size` bytes, while they come. Raises `NoRoom`."""
+        await self.check(size)
         self._coming += size
         try:
             yield
@@ -104,7 +108,7 @@ class Carrier:
                 return
             async with self._slots:
                 size = blob.size or await self._source.size(repository, blob.digest)
-                async with self._room.taken(size):
+                async with self._room.taken(size if self._source.takes_room else 0):
                     await self._source.bring(repository, blob, target, self._tally.came)
             self._tally.blobs += 1
 

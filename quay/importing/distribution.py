@@ -45,7 +45,8 @@ def layout_of(directory: Path) -> Path:
 class DistributionDirectory:
     """The registry whose files lie below `root`, as `layout_of` found it; `pool` waits for the disk."""
 
-    def __init__(self, root: Path, pool: IPool, files: Files) -> None:
+    def __init__(self, root: Path, pool: IPool, files: Files, *, takes_room: bool = True) -> None:
+        self.takes_room = takes_room
         self._root = root
         self._pool = pool
         self._files = files

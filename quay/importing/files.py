@@ -75,6 +75,17 @@ def _opened(path: Path) -> int:
     return fd
 
 
+def can_link(source: Path, store: Path) -> bool:
+    """
+    Whether files of `source` can get second names in `store`: on one disk, and ours as the kernel wants it
+    (`protected_hardlinks`). In a thread.
+    """
+    while not store.exists():
+        store = store.parent
+    found = asked(str(source), source.stat)
+    return found.st_dev == store.stat().st_dev and os.geteuid() in (0, found.st_uid)
+
+
 class Files:
     """Takes files of this machine in as blobs: where they lie if the store can, else as an upload."""
 

@@ -21,6 +21,8 @@ OWNER: Final = "$import"
 class RemoteSource:
     """The registry behind `client`, whose blobs come through `uploads`."""
 
+    takes_room = True
+
     def __init__(self, client: RegistryClient, uploads: Uploads) -> None:
         self._client = client
         self._uploads = uploads

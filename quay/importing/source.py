@@ -48,6 +48,10 @@ class Origin(Protocol):
     Repositories are called as it spells them.
     """
 
+    @property
+    def takes_room(self) -> bool:
+        """Whether what comes takes room: False if blobs only get second names."""
+
     async def manifest(self, repository: str, reference: Digest | Tag) -> Found:
         """A manifest."""
 

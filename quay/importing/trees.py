@@ -19,6 +19,8 @@ from quay.registry.client import RemoteMissing
 MANIFESTS_LIMIT: Final = 5_000
 MEMORY_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of the manifests of one tree, which are held until it is here."""
+REMEMBERED: Final = 64 * 1024 * 1024
+"""Bytes of manifests that are remembered between looking and bringing."""
 NESTING_LIMIT: Final = 8
 INLINE_LIMIT: Final = 64 * 1024
 """Up to this size, a manifest is parsed in the reactor: it takes less than the hop to a thread and back."""
@@ -41,13 +43,30 @@ class Tree:
     absent: list[Digest] = attrs.field(factory=list)
 
 
+class Memory:
+    """Manifests that have been read, as many as fit: who looks first, and brings then, reads them once."""
+
+    def __init__(self, room: int = REMEMBERED) -> None:
+        self._room = room
+        self._kept: dict[tuple[str, str], Manifest] = {}
+
+    def get(self, repository: str, reference: str) -> Manifest | None:
+        return self._kept.get((repository, reference))
+
+    def keep(self, repository: str, reference: str, manifest: Manifest) -> None:
+        if self._room >= len(manifest.raw):
+            self._room -= len(manifest.raw)
+            self._kept[repository, reference] = manifest
+
+
 class Reader:
     """Reads trees of one repository of a source; `pool` parses what is large."""
 
-    def __init__(self, source: Origin, repository: str, pool: IPool) -> None:
+    def __init__(self, source: Origin, repository: str, pool: IPool, memory: Memory) -> None:
         self._source = source
         self._repository = repository
         self._pool = pool
+        self._memory = memory
 
     async def read(self, reference: Digest | Tag) -> Tree:
         """The tree of a tag or manifest. Raises `TROUBLE`, and what `parse` raises."""
@@ -80,6 +99,13 @@ class Reader:
         await self._add(tree, found, depth)
 
     async def _manifest(self, reference: Digest | Tag) -> Manifest:
+        known = self._memory.get(self._repository, reference)
+        if known is None:
+            known = await self._read(reference)
+            self._memory.keep(self._repository, reference, known)
+        return known
+
+    async def _read(self, reference: Digest | Tag) -> Manifest:
         found = await self._source.manifest(self._repository, reference)
         media_type = found.media_type if is_known(found.media_type) else ""
         if len(found.content) <= INLINE_LIMIT and b'"signatures"' not in found.content:

@@ -16,10 +16,10 @@ import attrs
 from quay.config import Config, Network
 from quay.database.predecessor import Predecessor, PredecessorUnfit
 from quay.egress import Egress, Policy, Target
-from quay.importing import Choice, Importer, Room, Tally
+from quay.importing import Choice, Importer, NoRoom, Room, Tally
 from quay.importing.bringing import Bringer
 from quay.importing.distribution import DistributionDirectory, layout_of
-from quay.importing.files import Files
+from quay.importing.files import Files, can_link
 from quay.importing.places import AGENT, Places
 from quay.importing.predecessor import Succession
 from quay.importing.predecessor.images import QuayImages, Reading
@@ -29,6 +29,7 @@ from quay.importing.predecessor.secrets import Opener
 from quay.importing.predecessor.settings import Settings
 from quay.importing.remote import RemoteSource
 from quay.importing.source import Origin, Source, SourceError
+from quay.importing.trees import Memory
 from quay.registry.client import Credentials, RegistryClient, base_of
 from quay.service.bundles import forget_beside, superuser, watched
 from quay.service.core import Core
@@ -46,8 +47,9 @@ LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network(":
 class Order:
     """
     What somebody wants. `user` is who does it, by name, and whose the organizations become that have to be made; None
-    is the only superuser. All goes `below` a namespace, if one is given. With `dry`, nothing is changed. `begun` is
-    given what can be watched, and gives what is called about twice a second.
+    is the only superuser. All goes `below` a namespace, if one is given. With `dry`, nothing is changed. `begun` hears
+    what is begun (looking, or bringing, which has no name), and what can be watched, and gives what is called about
+    twice a second.
     """
 
     choice: Choice = attrs.field(factory=Choice)
@@ -55,7 +57,7 @@ class Order:
     user: str | None = None
     public: bool = False
     dry: bool = False
-    begun: Callable[[Tally], Callable[[], object]] = lambda tally: lambda: None
+    begun: Callable[[str, Tally], Callable[[], object]] = lambda what, tally: lambda: None
 
 
 async def from_registry(
@@ -69,14 +71,20 @@ async def from_registry(
     egress.trust = core.egress.trust if ca is None else await core.threads.blobs.run(authorities, ca)
     client = RegistryClient(reactor, egress, url, credentials)
     await client.check()
-    return await _imported(reactor, core, RemoteSource(client, core.registry.uploads), order)
+    source = RemoteSource(client, core.registry.uploads)
+    return await _imported(reactor, core, source, order, _all_of(core, source, order))
 
 
 async def from_distribution(reactor: Any, core: Core, place: Path, order: Order) -> Tally:
     """Bring what lies in the directory of a distribution registry. Raises as `from_registry`."""
     root = await core.threads.blobs.run(layout_of, place)
     files = Files(core.threads.blobs, core.registry.blobs, core.registry.uploads)
-    return await _imported(reactor, core, DistributionDirectory(root, core.threads.blobs, files), order)
+    source = DistributionDirectory(root, core.threads.blobs, files, takes_room=await _takes_room(core, root))
+    return await _imported(reactor, core, source, order, _all_of(core, source, order))
+
+
+def _all_of(core: Core, source: Source, order: Order) -> Callable[[Bringer], Awaitable[Tally]]:
+    return lambda bringer: Importer(source, bringer, core.database).run(order.choice)
 
 
 async def from_quay(
@@ -97,13 +105,17 @@ async def from_quay(
     try:
         reading = Reading(quay, pool)
         files = Files(pool, core.registry.blobs, core.registry.uploads)
-        images = QuayImages(reading, settings.storage, files, pool)
-        bringer = await _bringer(core, images, order, anywhere=True)
+        takes_room = await _takes_room(core, *settings.storage)
+        images = QuayImages(reading, settings.storage, files, pool, takes_room=takes_room)
         opener = None if settings.key is None else Opener(settings.key)
-        registrar = Registrar(bringer.caller, Machines(bringer.caller, opener), settings.superusers)
         now_ms = int(reactor.seconds() * 1000)
-        succession = Succession(reading, images, bringer, core.database, registrar, core.notifications.draft, now_ms)
-        return await _watched(reactor, core, order, bringer.tally, lambda: succession.run(order.choice))
+
+        def succeed(bringer: Bringer) -> Awaitable[Tally]:
+            registrar = Registrar(bringer.caller, Machines(bringer.caller, opener), settings.superusers)
+            draft = core.notifications.draft
+            return Succession(reading, images, bringer, core.database, registrar, draft, now_ms).run(order.choice)
+
+        return await _imported(reactor, core, images, order, succeed, succession=True)
     finally:
         await pool.run(quay.close)
 
@@ -133,38 +145,74 @@ def _is_loopback(host: str) -> bool:
     return False
 
 
-async def _imported(reactor: Any, core: Core, source: Source, order: Order) -> Tally:
-    bringer = await _bringer(core, source, order)
-    importer = Importer(source, bringer, core.database)
-    return await _watched(reactor, core, order, importer.tally, lambda: importer.run(order.choice))
-
-
-async def _bringer(core: Core, origin: Origin, order: Order, *, anywhere: bool = False) -> Bringer:
+async def _imported(
+    reactor: Any,
+    core: Core,
+    origin: Origin,
+    order: Order,
+    work: Callable[[Bringer], Awaitable[Tally]],
+    *,
+    succession: bool = False,
+) -> Tally:
+    """
+    Look at what is to come, and then, unless that was all that is wanted, bring it: `work` does both. A server that
+    runs beside this hears that something was changed.
+    """
     caller = attrs.evolve(await core.database.read(superuser, order.user, core.policy), user_agent=AGENT)
-    places = Places(core.database, core.policy, core.bus, caller, order.below, order.public, anywhere)
-    return Bringer(origin, core.registry, core.database, places, core.threads.cpu, Room(room_of(core)), dry=order.dry)
+    places = Places(core.database, core.policy, core.bus, caller, order.below, order.public, anywhere=succession)
+    room, memory = Room(room_of(core)), Memory()
 
+    def bringer(*, dry: bool) -> Bringer:
+        cpu = core.threads.cpu
+        return Bringer(origin, core.registry, core.database, places, cpu, room, dry=dry, memory=memory)
 
-async def _watched(reactor: Any, core: Core, order: Order, tally: Tally, work: Callable[[], Awaitable[Tally]]) -> Tally:
-    """Do the work with somebody watching; a server that runs beside this hears that something was changed."""
     core.cache.trusted = lambda: False  # nobody tells this process what a server beside it changes
+    looking = bringer(dry=True)
+    with watched(reactor, order.begun("Looking at", looking.tally)):
+        found = await work(looking)
+        if order.dry or not (found.manifests or succession):
+            return await _judged(found, room, origin)
+    await room.check(found.total if origin.takes_room else 0)
+    bringing = bringer(dry=False)
+    bringing.tally.total = found.total
     try:
-        with watched(reactor, order.begun(tally)):
-            return await work()
+        with watched(reactor, order.begun("", bringing.tally)):
+            return await work(bringing)
     finally:
-        if not order.dry:
-            await forget_beside(core)
+        await forget_beside(core)
+
+
+async def _judged(found: Tally, room: Room, origin: Origin) -> Tally:
+    """What was found, and whether there is room for it."""
+    try:
+        await room.check(found.total if origin.takes_room else 0)
+    except NoRoom as why:
+        found.problem("everything", why)
+    return found
+
+
+def directory_of(core: Core) -> Path | None:
+    """Where the storage lies that takes blobs; None for one that is no directory here."""
+    location = core.config.storage[core.stores.preferred]
+    return Path(location.options["storage_path"]) if location.driver == "LocalStorage" else None
 
 
 def room_of(core: Core) -> Callable[[], Awaitable[int | None]]:
-    """What says how many bytes the storage that takes blobs has left; None for one that is no directory here."""
-    location = core.config.storage[core.stores.preferred]
-    path = location.options.get("storage_path") if location.driver == "LocalStorage" else None
+    """What says how many bytes the storage that takes blobs has left, if it is a directory here."""
+    path = directory_of(core)
 
     async def free() -> int | None:
-        return None if path is None else await core.threads.blobs.run(_free, Path(path))
+        return None if path is None else await core.threads.blobs.run(_free, path)
 
     return free
+
+
+async def _takes_room(core: Core, *places: Path) -> bool:
+    """Whether what lies in these places would have to be copied."""
+    store = directory_of(core)
+    if store is None:
+        return True
+    return not all([await core.threads.blobs.run(can_link, place, store) for place in places])
 
 
 def _free(path: Path) -> int:

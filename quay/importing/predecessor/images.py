@@ -44,7 +44,10 @@ class Reading:
 class QuayImages:
     """An `Origin`; `known` are its repositories, by their whole names, as somebody has found them."""
 
-    def __init__(self, reading: Reading, storage: Sequence[Path], files: Files, pool: IPool) -> None:
+    def __init__(
+        self, reading: Reading, storage: Sequence[Path], files: Files, pool: IPool, *, takes_room: bool = True
+    ) -> None:
+        self.takes_room = takes_room
         self._reading = reading
         self._storage = storage
         self._files = files
