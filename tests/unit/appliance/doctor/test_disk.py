@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.doctor.disk import look, speed
+from appliance.doctor.disk import look
+from appliance.doctor.speed import speed
 from quay.condition import State, disk
 from quay.condition.disk import Room
 from quay.condition.whole import places
-from tests.unit.appliance.doctor.patients import machine, only, patient
+from tests.unit.appliance.doctor.patients import look_of, machine, only, patient
 
 GIB = 1024**3
 MOUNTS = """\
@@ -117,7 +118,7 @@ def test_a_file_system_that_has_no_nameless_files(tmp_path: Path, monkeypatch: p
 
 def test_a_disk_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes that are safe late are wrong or remarkable, by how late."""
-    from appliance.doctor import disk as module
+    from appliance.doctor import speed as module
 
     for taken, state in (([2.0], State.WRONG), ([0.05], State.REMARKABLE), ([0.001], State.FINE)):
         monkeypatch.setattr(module, "_syncs", lambda descriptor, taken=taken: taken)
@@ -129,7 +130,8 @@ def test_no_data_directory(tmp_path: Path) -> None:
     """Before the first start there is nothing to look at, and nothing is made."""
     whom = patient(tmp_path, machine(tmp_path))
     whom.config.data.rmdir()
-    assert only(look, whom, State.UNSEEN).fix == "quay serve"
+    for each in (look, look_of("speed")):
+        assert only(each, whom, State.UNSEEN).fix == "quay serve"
     assert not whom.config.data.exists()
 
 
