@@ -1,5 +1,6 @@
 """
-`/exportedlogs/<export>?token=…`: a part of the audit log as one JSON document, for whoever has the link, for an hour.
+`/exportedlogs/<export>?token=…`: a part of the audit log as one JSON document, for whoever has the link, for an hour;
+with `&format=csv`, as a table.
 
 The log is read a page at a time, and the next page when the client has taken the one before: so an export of millions
 of entries takes no more memory than a small one. An error half-way breaks the connection, so that no part looks whole.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
@@ -19,7 +20,7 @@ from quay.database import Database, Transaction
 from quay.model import log_export, logs, namespace, repository
 from quay.model.logs import Selection
 from quay.oci.errors import InvalidRequest, NameUnknown
-from quay.registry.logbook import Chapter, chapters
+from quay.registry.logbook import Chapter, chapters, heading, lines
 from quay.web.api.logs import entry_view
 from quay.web.api.views import http_date
 from quay.web.pace import Pace
@@ -28,8 +29,8 @@ from quay.web.respond import run_handler
 from quay.web.send import STALL_SECONDS
 
 _UUID: Final = re.compile("[0-9a-f-]{36}")
+_TYPES: Final = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
 _HEADERS: Final = {
-    "Content-Type": "application/json",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -54,6 +55,9 @@ class ExportedLogs(Resource):
         if request.method not in (b"GET", b"HEAD"):
             raise InvalidRequest("An export can only be fetched: use GET.")
         uuid, secret = _asked(request)
+        form = request.args.get(b"format", [b"json"])[0].decode("ascii", "replace")
+        if form not in _TYPES:
+            raise InvalidRequest("An export can be had in these forms: json, csv.")
         found = await self._database.read(_find, uuid, secret)
         if found is None:
             raise NameUnknown(
@@ -63,35 +67,68 @@ class ExportedLogs(Resource):
         selection, head = found
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        request.setHeader("Content-Disposition", f'attachment; filename="{uuid}.json"')
+        request.setHeader("Content-Type", _TYPES[form])
+        request.setHeader("Content-Disposition", f'attachment; filename="{uuid}.{form}"')
         if request.method == b"HEAD":
             request.finish()
         else:
-            await self._send(request, selection, head)
+            await self._send(request, selection, _Table() if form == "csv" else _Document(head))
 
-    async def _send(self, request: RegistryRequest, selection: Selection, head: dict[str, str]) -> None:
+    async def _send(self, request: RegistryRequest, selection: Selection, form: _Form) -> None:
         pace = Pace(request, self._clock, STALL_SECONDS)
         try:
-            request.write((json.dumps(head)[:-1] + ', "logs": [').encode())
+            request.write(form.beginning().encode())
             request.registerProducer(pace, True)
-            between = "\n"
             async for chapter in chapters(self._database, selection):
                 await pace.ready()
-                text = _text(chapter)
-                if text:
-                    request.write((between + text).encode())
-                    between = ",\n"
+                request.write(form.some(chapter).encode())
             await pace.ready()
             request.unregisterProducer()
-            request.write(b"\n]}\n")
+            request.write(form.end().encode())
             request.finish()
         except BaseException:  # cancellation too: half a document must not look whole
             request.hang_up()
             raise
 
 
-def _text(chapter: Chapter) -> str:
-    return ",\n".join(json.dumps(entry_view(one)) for one in chapter.entries)
+class _Form(Protocol):
+    """How an export is written: its beginning, some entries at a time, its end."""
+
+    def beginning(self) -> str: ...
+    def some(self, chapter: Chapter) -> str: ...
+    def end(self) -> str: ...
+
+
+class _Document:
+    """One JSON object, with the entries as the API shows them."""
+
+    def __init__(self, head: dict[str, str]) -> None:
+        self._head = head
+        self._between = "\n"
+
+    def beginning(self) -> str:
+        return json.dumps(self._head)[:-1] + ', "logs": ['
+
+    def some(self, chapter: Chapter) -> str:
+        text = ",\n".join(json.dumps(entry_view(one)) for one in chapter.entries)
+        between, self._between = (self._between, ",\n") if text else ("", self._between)
+        return between + text
+
+    def end(self) -> str:
+        return "\n]}\n"
+
+
+class _Table:
+    """CSV, as `quay audit export` writes it."""
+
+    def beginning(self) -> str:
+        return heading("csv")
+
+    def some(self, chapter: Chapter) -> str:
+        return lines(chapter, "csv")
+
+    def end(self) -> str:
+        return ""
 
 
 def _asked(request: RegistryRequest) -> tuple[str, str]:

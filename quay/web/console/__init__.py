@@ -66,6 +66,7 @@ TABLES: Final[tuple[PageTable, ...]] = (
 """The pages of every part. What is not here is not served."""
 
 FORM_LIMIT: Final = 256 * 1024
+SIGN_IN: Final = "signinUser"
 FLASH: Final = b"flash"
 FLASH_S: Final = 60
 
@@ -149,7 +150,7 @@ class Console(Resource):
             _redirect(request, f"/signin/?{urlencode({'next': _here(request)})}")
             return
         except Elsewhere as moved:
-            _redirect(request, moved.where)
+            _redirect(request, local(moved.where))
             return
         except NoPage:
             request.write(self._nothing(request, identity))
@@ -190,8 +191,8 @@ class Console(Resource):
     def _curl(self, request: RegistryRequest) -> Any:
         """What templates call to show how an action is done without them."""
 
-        def curl(nickname: str, path: Mapping[str, Any], body: Any = None) -> str:
-            return Action(self._api.route(nickname), path, body).command(self._api.base(request))
+        def curl(nickname: str, path: Mapping[str, Any], body: Any = None, query: Mapping[str, str] = _NOTHING) -> str:
+            return Action(self._api.route(nickname), path, body, query).command(self._api.base(request))
 
         return curl
 
@@ -211,7 +212,7 @@ class Console(Resource):
         fields = await self._fields(request)
         identity = await self._identifier.identify(request)
         route = self._api.route(nickname)
-        self._check_meant(identity, fields)
+        self._check_meant(request, identity, route, fields)
         back = local(fields.get("_back", ["/"])[0])
         try:
             _check_typed(fields)
@@ -220,7 +221,8 @@ class Console(Resource):
             answer = await self._perform(request, identity, actions)
         except FreshLoginRequired:
             where = request.path.decode("latin-1")
-            self._send(request, identity, "console/fresh.html", fields=fields, where=where, back=back)
+            asked = {"layout": "console/frame.html", "fields": fields, "where": where, "back": back}
+            self._send(request, identity, "fresh.html", **asked)
         except RegistryError as refused:
             self._flash(request, "wrong", _sentence(refused))
             _redirect(request, back)
@@ -233,7 +235,8 @@ class Console(Resource):
         for action in actions:
             try:
                 nickname = action.route.nickname
-                answer = await self._api.invoke(request, identity, nickname, action.path, body=action.body)
+                parts = {"query": action.query, "body": action.body}
+                answer = await self._api.invoke(request, identity, nickname, action.path, **parts)
             except FreshLoginRequired:
                 raise
             except RegistryError as error:
@@ -255,11 +258,16 @@ class Console(Resource):
             self._flash(request, "done", fields["_done"][0][:300])
         _redirect(request, next_)
 
-    def _check_meant(self, identity: Identity, fields: Fields) -> None:
-        """Raises `CsrfRefused` unless the form is of this session; of nobody's form, the origin has been looked at."""
+    def _check_meant(self, request: RegistryRequest, identity: Identity, route: Route, fields: Fields) -> None:
+        """
+        Raises `CsrfRefused` unless the form is of this session; of nobody's form, the origin has been looked at. So it
+        has of that by which somebody signs in anew, who had opened it before he signed in elsewhere.
+        """
         session = identity.session
         shown = fields.get("_csrf_token", [""])[0]
-        if session is not None and not self._means.sessions.is_csrf_token(session, shown):
+        if session is None or self._means.sessions.is_csrf_token(session, shown):
+            return
+        if route.nickname != SIGN_IN or request.getHeader("Origin") is None:
             raise CsrfRefused("This form is not of your present session: go back, load the page again, and repeat it.")
 
     async def _show_password(self, request: RegistryRequest, identity: Identity, fields: Fields) -> Identity:
@@ -315,6 +323,7 @@ def _is_read_by_a_person(request: RegistryRequest) -> bool:
     return b"text/html" in (request.getHeader(b"Accept") or b"")
 
 
+_NOTHING: Final[Mapping[str, str]] = {}
 _NO_PAGE: Final = {
     "heading": "There is nothing here",
     "sentence": "Nothing is at this address, or nothing that you may see.",

@@ -1,10 +1,10 @@
 """
 What the forms of the console do: each is a call of the API, with the same rights, checks, words and audit entries.
 
-A form names the route; its fields `path.NAME` are the parameters of the path, and `field.NAME` the members of the body
-(`field.delegate.name` for a nested one), in the types that the route's schema says. A time in seconds since the epoch
-may be written as a date, as browsers send what was picked in a calendar. The same declaration gives the command line
-that does it without a browser.
+A form names the route; its fields `path.NAME` are the parameters of the path, `query.NAME` those of the query, and
+`field.NAME` the members of the body (`field.delegate.name` for a nested one), in the types that the route's schema
+says. A time in seconds since the epoch may be written as a date, as browsers send what was picked in a calendar. The
+same declaration gives the command line that does it without a browser.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import attrs
 
@@ -27,6 +27,7 @@ Fields = Mapping[str, Sequence[str]]
 """What a form sent: each name with its values."""
 
 PATH: Final = "path."
+QUERY: Final = "query."
 FIELD: Final = "field."
 
 
@@ -37,13 +38,15 @@ class Action:
     route: Route
     path: Mapping[str, Any]
     body: Any
+    query: Mapping[str, str] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, route: Route, fields: Fields) -> Action:
         """The action that a form for `route` describes. Raises `BadRequest`, `NotFound`."""
         path = {name: _parameter(name, fields.get(PATH + name, [""])[0]) for name in route.parameters}
         body = None if route.body is None else _object(route.body.schema, fields, FIELD)
-        return cls(route, path, body)
+        query = {name[len(QUERY) :]: values[0] for name, values in fields.items() if name.startswith(QUERY)}
+        return cls(route, path, body, query)
 
     @classmethod
     def each(cls, route: Route, fields: Fields) -> list[Action]:
@@ -65,7 +68,8 @@ class Action:
         parts = ["curl", "-X", self.route.method, "-H", '"Authorization: Bearer $TOKEN"']
         if self.body is not None:
             parts += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(json.dumps(self.body))]
-        return " ".join([*parts, shlex.quote(base + address)])
+        asked = f"?{urlencode(self.query)}" if self.query else ""
+        return " ".join([*parts, shlex.quote(base + address + asked)])
 
 
 def _parameter(name: str, text: str) -> Any:

@@ -13,7 +13,7 @@ async def sign_in(view: View) -> Context:
     """Where one signs in; whoever has done so is sent on."""
     next_ = view.query.get("next", "/")
     if view.signed_in:
-        raise Elsewhere("/")
+        raise Elsewhere(next_)
     return {"next": next_, "may_sign_up": user.may_sign_up(view)}
 
 

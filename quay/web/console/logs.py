@@ -21,10 +21,11 @@ CHARTED: Final = 366
 """Days that a chart has room for, at most: the latest ones."""
 
 
-async def gather(view: View, listing: str, counts: str, **path: Any) -> Context:
+async def gather(view: View, listing: str, counts: str, export: str = "", **path: Any) -> Context:
     """
-    What `console/logs.html` needs, from the API's routes `listing` and `counts`, with `path` as their parameters. The
-    page's own query has `from`, `to` (days like 2026-12-31), `performer` and `next_page`.
+    What `console/logs.html` needs, from the API's routes `listing` and `counts`, with `path` as their parameters;
+    `export` is the one that exports the same, if there is one. The page's own query has `from`, `to` (days like
+    2026-12-31), `performer` and `next_page`.
     """
     today = datetime.fromtimestamp(view.now, UTC).date()
     last = _day(view, "to", today)
@@ -41,6 +42,9 @@ async def gather(view: View, listing: str, counts: str, **path: Any) -> Context:
         "first": first.isoformat(),
         "last": last.isoformat(),
         "performer": asked.get("performer", ""),
+        "export": export if view.config.log_export else "",
+        "path": {name: str(value) for name, value in path.items()},
+        "range": {name: asked[name] for name in ("starttime", "endtime")},
         **await _counted(view, counts, asked, (first, last), path),
     }
 

@@ -105,7 +105,7 @@ async def applications(view: View, organization: Context) -> Context:
 @tabs.tab("logs", "Usage logs", _administers)
 async def usage_logs(view: View, organization: Context) -> Context:
     """What was done."""
-    found = await logs.gather(view, "listOrgLogs", "getAggregateOrgLogs", orgname=organization["name"])
+    found = await logs.gather(view, "listOrgLogs", "getAggregateOrgLogs", "exportOrgLogs", orgname=organization["name"])
     return {"logs": found, "hidden": {"tab": "logs"}, "by_performer": True}
 
 

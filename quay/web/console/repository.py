@@ -146,7 +146,7 @@ async def upload(view: View, repository: Context) -> Context:
 @tabs.tab("logs", "Usage logs", _administers)
 async def usage_logs(view: View, repository: Context) -> Context:
     name = RepositoryName.parse(repository["full"])
-    found = await logs.gather(view, "listRepoLogs", "getAggregateRepoLogs", repository=name)
+    found = await logs.gather(view, "listRepoLogs", "getAggregateRepoLogs", "exportRepoLogs", repository=name)
     return {"logs": found, "hidden": {"tab": "logs"}}
 
 

@@ -26,16 +26,16 @@ class Shown:
 
 
 def _robot(answer: Any, base: str) -> Context:
-    return {"what": "the robot", "title_": answer["name"], **_login(base, answer["name"], answer["token"])}
+    return {"what": "robot", "name": answer["name"], **_login(base, answer["name"], answer["token"])}
 
 
 def _app_token(answer: Any, base: str) -> Context:
     token = answer["token"]
-    return {"what": "the app token", "title_": token["title"], **_login(base, "$app", token["token_code"])}
+    return {"what": "app token", "name": token["title"], **_login(base, "$app", token["token_code"])}
 
 
 def _application_token(answer: Any, base: str) -> Context:
-    found = {"what": "the API token", "title_": answer["name"], **_login(base, "$oauthtoken", answer["token"])}
+    found = {"what": "API token", "name": answer["name"], **_login(base, "$oauthtoken", answer["token"])}
     return found | {"snippets": [credentials.api_call(base, answer["token"]), *found["snippets"]]}
 
 
@@ -63,12 +63,17 @@ def _recovery_codes(answer: Any, base: str) -> Context:
     return {"codes": answer["recovery_codes"]}
 
 
+def _export(answer: Any, base: str) -> Context:
+    return {"url": answer["exported_data_url"]}
+
+
 def _notification(answer: Any, base: str) -> Context:
     return {"secret": answer.get("secret", "")}
 
 
 _ROBOT: Final = Shown("console/secret.html", _robot)
 _APPLICATION: Final = Shown("console/secret_application.html", _application)
+_EXPORT: Final = Shown("console/secret_export.html", _export)
 _RECOVERY_CODES: Final = Shown("console/secret_recovery.html", _recovery_codes)
 
 SHOWN: Final[Mapping[str, Shown]] = {
@@ -82,6 +87,7 @@ SHOWN: Final[Mapping[str, Shown]] = {
     "resetOrganizationApplicationClientSecret": _APPLICATION,
     "createOrganizationApplicationToken": Shown("console/secret.html", _application_token),
     "createInstallUser": Shown("console/secret_user.html", _user),
+    **dict.fromkeys(("exportRepoLogs", "exportUserLogs", "exportOrgLogs"), _EXPORT),
     "createServiceKey": Shown("console/secret_key.html", _service_key),
     "beginSecondFactor": Shown("console/secret_factor.html", _begun),
     "confirmSecondFactor": _RECOVERY_CODES,

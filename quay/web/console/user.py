@@ -93,7 +93,7 @@ async def security(view: View, user: Context) -> Context:
 @tabs.tab("logs", "Usage logs", _himself)
 async def usage_logs(view: View, user: Context) -> Context:
     """What was done."""
-    found = await logs.gather(view, "listUserLogs", "getAggregateUserLogs")
+    found = await logs.gather(view, "listUserLogs", "getAggregateUserLogs", "exportUserLogs")
     return {"logs": found, "hidden": {"tab": "logs"}, "by_performer": True}
 
 

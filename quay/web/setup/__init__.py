@@ -381,7 +381,8 @@ class Setup(Resource):
         if await self._is_fresh(request, visit, fields):
             return visit, fields
         where = request.path.decode("latin-1")
-        self._pages.send(request, "setup/fresh.html", fields=fields, where=where, signed_in=True, step="", problems=())
+        about = {"layout": "setup/frame.html", "signed_in": True, "step": "", "problems": ()}
+        self._pages.send(request, "fresh.html", fields=fields, where=where, back="/setup/", **about)
         return None, fields
 
     async def _is_fresh(self, request: RegistryRequest, visit: _Visit, fields: Fields) -> bool:

@@ -1,5 +1,7 @@
 """The audit log through the API: who may see which part of it, in pages, counted, and exported."""
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -304,6 +306,28 @@ def test_export_of_those_who_had_the_number_before(application, devtable):
     assert [entry["kind"] for entry in document["logs"]] == ["export_logs_success"]
 
 
+def test_export_that_nobody_is_told_of(application, devtable):
+    """Without a callback the answer alone says where the export is."""
+    url = devtable.post(f"/repository/devtable/simple/exportlogs?{DAYS}", {}).json["exported_data_url"]
+    assert fetch(application, url)[0] == 200
+    assert application.receiver.told == []
+
+
+def test_export_as_a_table(application, devtable, monkeypatch):
+    """The same link gives the entries as CSV, in which nothing is taken for a formula or the end of a line."""
+    monkeypatch.setattr(logbook, "PAGE", 2)
+    for number in range(5):
+        record(application, details={"number": number, "user-agent": "=1+1\r\n"})
+    url = export(devtable).json["exported_data_url"]
+    status, head, body = fetch(application, f"{url}&format=csv")
+    assert status == 200 and "Content-Type: text/csv; charset=utf-8" in head and '.csv"' in head
+    heading, *rows = csv.reader(io.StringIO(body.decode()))
+    assert heading[:3] == ["id", "datetime", "kind"]
+    assert [json.loads(row[-1]).get("number") for row in rows] == [*range(5), None]
+    assert body.count(b"\r\n") == len(rows) + 1
+    assert fetch(application, f"{url}&format=xml")[0] == 400
+
+
 def test_export_of_nothing(application, devtable):
     """An export without any entry is a whole document."""
     url = devtable.post(
@@ -363,8 +387,7 @@ def test_a_callback_that_fails(application, devtable):
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ({"unknown": "x"}, "Say with callback_url whom to tell"),
-        ({"callback_email": "a@example.org"}, "This registry cannot send e-mail"),
+        ({"callback_email": "a@example.org"}, "Links to exports are not mailed"),
         ({"callback_url": "http://127.0.0.1:5000/"}, "callback_url cannot be called: "),
         ({"callback_url": "file:///etc/passwd"}, "callback_url cannot be called: "),
         ({"callback_url": 7}, "'callback_url' must be of the type string"),

@@ -153,6 +153,13 @@ def test_not_a_repository(name):
         Action.of(ROUTE, fields)
 
 
+def test_query():
+    """What belongs to the query of the call is there, in the command too."""
+    action = Action.of(ROUTE, form(query__starttime=["01/01/2026"], field__title=["T"]))
+    assert action.query == {"starttime": "01/01/2026"}
+    assert action.command("https://r.example").endswith("/thing/x%20y?starttime=01%2F01%2F2026'")
+
+
 def test_as_a_command():
     """The same call for curl, with everything quoted that a shell would take for something else."""
     command = Action.of(ROUTE, form(field__title=["it's $(x)"])).command("https://r.example")

@@ -362,6 +362,20 @@ def test_log_of_other_days(application, devtable):
     assert devtable.open("/repository/devtable/simple?tab=logs&from=yesterday").status == 400
 
 
+def test_log_export(application, devtable):
+    """What is shown can be exported: the answer leads to it, as JSON and as a table, and to nothing of other days."""
+    describe(application, "x")
+    look = devtable.open("/repository/devtable/simple?tab=logs")
+    assert "exportlogs?starttime=09%2F15%2F2026&endtime=09%2F21%2F2026" in look.text
+    answer = devtable.send(look.form("exportRepoLogs"))
+    document, table = (link.removeprefix("http://registry.test:5000") for link in answer.links if "token=" in link)
+    for link, part in ((document, b'"set_repo_description"'), (table, b",set_repo_description,")):
+        connection = application.connect()  # the answer comes in chunks
+        connection.request("GET", link)
+        assert part in connection.transport.value()
+    assert not devtable.open("/repository/devtable/simple?tab=logs&from=2020-01-01&to=2020-02-01").has("exportRepoLogs")
+
+
 def test_log_pages(application, devtable):
     """A long log has pages, that keep the days."""
     for number in range(50):

@@ -1,15 +1,19 @@
 """Users in the console: one's own account, what others see of it, and what stands around every page."""
 
 import itertools
+from urllib.parse import urlencode
 
 import pyotp
 import pytest
 
 from quay.model import bell, message, namespace
 from quay.model.bell import Audience
+from quay.testdata.people import PASSWORD
 from tests.http.api.client import Client, audited
 from tests.http.console.test_organization import XSS, assert_harmless, make_application_page, secret_of, tabs
 from tests.http.console.visitor import Visitor
+
+BASE = "http://registry.test:5000"
 
 _numbers = itertools.count(1)
 
@@ -320,6 +324,25 @@ def test_no_messages_for_nobody(make_application):
     application.write(message.create, "Secret plans", "text/plain", "info")
     assert "Secret plans" not in Visitor(application).open("/").text
     assert "Secret plans" in Visitor(application, "reader").open("/").text
+
+
+# --- signing in
+
+
+def test_signing_in_again(application):
+    """A form that was open before somebody signed in signs in anew, if a browser says that it is a form of ours."""
+    visitor = Visitor(application)
+    form = visitor.open("/signin/?next=/new/").form("signinUser")
+    visitor.sign_in("reader")
+    sent = {"field.username": "devtable", "field.password": PASSWORD, "_next": "/new/"}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for origin, status in (({}, 403), ({"Origin": "https://evil.example"}, 403), ({"Origin": BASE}, 303)):
+        answer = visitor._request("POST", form.action, headers | origin, urlencode(sent).encode())
+        assert answer.status == status, origin
+    assert answer.headers["location"] == "/new/"
+    assert "/user/devtable" in visitor.open("/").links
+    assert visitor.get("/signin/?next=/new/").headers["location"] == "/new/"
+    assert visitor.get("/signin/?next=//evil.example").headers["location"] == "/"
 
 
 # --- signing up
