@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import attrs
 from cryptography import x509
 
 from quay import authority
@@ -60,6 +61,30 @@ def certificate(config: Config, now: datetime) -> Iterator[Finding]:
     yield from _chain(config.tls_certificate, pair, issued)
     if own is not None and issued:
         yield _authority(own, now)
+
+
+@attrs.frozen
+class Expiry:
+    """When a certificate ends, and whether the server renews it by itself before that."""
+
+    ends: datetime
+    renewed: bool
+
+    def is_close(self, now: datetime) -> bool:
+        """Whether those who run the registry should know of it, wherever they look."""
+        return self.ends - now < (LATE if self.renewed else authority.RENEWAL)
+
+
+def expiry(config: Config) -> Expiry | None:
+    """Of the certificate that the configuration names; None if there is none, or it cannot be read."""
+    if config.tls_certificate is None:
+        return None
+    try:
+        shown = x509.load_pem_x509_certificates(config.tls_certificate.read_bytes()[: authority.LIMIT])[0]
+    except (OSError, ValueError):
+        return None
+    own = _own_authority(config)
+    return Expiry(shown.not_valid_after_utc, own is not None and authority.is_issued_by(shown, own))
 
 
 def _without(config: Config) -> Finding:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, TypedDict
 
 from quay.condition import Finding
+from quay.condition.certificate import expiry
 from quay.condition.whole import condition
 from quay.model import garbage, holdings
 from quay.web.api import needs
@@ -55,6 +56,17 @@ class HealthView(TypedDict):
     services: dict[str, bool]
     workers: list[WorkerView]
     condition: list[FindingView]
+
+
+class CertificateView(TypedDict):
+    """
+    When the certificate ends that clients are shown, and in how many whole days; both are null where this server has
+    none. `close` says that somebody should know: it should have been renewed, or nobody renews it by himself.
+    """
+
+    ends: str | None
+    days: int | None
+    close: bool
 
 
 class LocationView(TypedDict):
@@ -119,6 +131,17 @@ async def health(call: Call) -> HealthView:
         "workers": [_worker(worker) for worker in call.means.workers],
         "condition": [_finding(finding) for finding in found],
     }
+
+
+@routes.get("/superuser/certificate", "getCertificate", needs.superuser, **_POWER)
+async def certificate(call: Call) -> CertificateView:
+    """Returns when the certificate of this installation ends."""
+    now = datetime.fromtimestamp(call.means.clock.seconds(), UTC)
+    found = await call.means.cpu.run(expiry, call.means.config)
+    if found is None:
+        return {"ends": None, "days": None, "close": False}
+    ends = optional_date(int(found.ends.timestamp() * 1000))
+    return {"ends": ends, "days": (found.ends - now).days, "close": found.is_close(now)}
 
 
 async def _daily(call: Call, now: datetime) -> float:

@@ -18,8 +18,12 @@ RINGS: Final = 9
 
 
 async def surroundings(view: View) -> Context:
-    """The global `messages`; and `rings`, what the bell says: an empty text if there is nothing to know."""
-    return {"messages": await _messages(view), "rings": await _rings(view) if view.signed_in else ""}
+    """
+    The `messages`, for everybody and for those who run the registry; and `rings`, what the bell says: an empty text if
+    there is nothing to know.
+    """
+    messages = [*await _messages(view), *await _certificate(view)]
+    return {"messages": messages, "rings": await _rings(view) if view.signed_in else ""}
 
 
 async def _messages(view: View) -> list[Context]:
@@ -28,6 +32,26 @@ async def _messages(view: View) -> list[Context]:
     except RegistryError:  # this registry tells nobody anything before he has signed in
         return []
     return [{"severity": one["severity"], "content": await rendered(view, one)} for one in found["messages"]]
+
+
+async def _certificate(view: View) -> list[Context]:
+    """What a superuser has to know of the certificate before clients do, on every page."""
+    if not (view.signed_in and view.principal.superuser):
+        return []
+    try:
+        found = await view.ask("getCertificate")
+    except RegistryError:  # the session is too old for that
+        return []
+    if not found["close"]:
+        return []
+    over = found["days"] < 0
+    when = "has ended" if over else f"ends in {found['days']} days"
+    return [{"severity": "error" if over else "warning", "content": _CLOSE.format(when)}]
+
+
+_CLOSE: Final = Markup(
+    'The certificate of this registry {}. <a href="/docs/runbooks#certificate-expired">What to do</a>'
+)
 
 
 async def rendered(view: View, message: Context) -> Any:

@@ -103,9 +103,9 @@ team: getOrganizationTeamMembers
 super: listAllAppTokens listAllLogs listAllAggregateLogs createGlobalMessage deleteGlobalMessage listServiceKeys
     createServiceKey getServiceKey updateServiceKey deleteServiceKey approveServiceKey listAllUsers
     createInstallUser getInstallUser changeInstallUser deleteInstallUser listAllOrganizations changeOrganization
-    deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getStorageUse
+    deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getCertificate getStorageUse
     listBundles planBundle makeBundle receiveBundle putBundleVolume getBundleVolume loadBundle deleteBundle
-    getBundleReceipt putBundleReceipt deleteBundleReceipt trustBundleKey distrustBundleKey
+    getBundleReceipt putBundleReceipt deleteBundleReceipt trustBundleKey distrustBundleKey importRegistry
 """
 LEVEL = {
     nickname: level

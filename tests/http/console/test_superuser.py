@@ -1,10 +1,13 @@
 """The administration in the console: for superusers alone; what its tabs show, and what its forms do."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from quay import authority
 from quay.condition import fine, remarkable, wrong
+from quay.setup import CertificateFiles
 from quay.web.api import installation
 from tests.http.api.client import Client, audited
 from tests.http.console.visitor import Visitor
@@ -324,3 +327,50 @@ def test_not_allowed(application):
     assert page.status == 403
     assert "/devtable" in page.links
     assert "/docs/errors#insufficient_scope" in page.links
+
+
+# --- the certificate
+
+DAY = 86400
+
+
+def shows(made, days):
+    """The server of `made` shows a certificate that ends in so many days, which its own authority has not made."""
+    files = CertificateFiles(made.config.data)
+    begun = datetime.fromtimestamp(made.clock.seconds(), UTC) + timedelta(days=days) - authority.SERVER_LIFE
+    files.make(("registry.test",), begun)
+    (made.config.data / "tls" / "authority.pem").unlink()
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [(29.5, "ends in 29 days"), (0.5, "ends in 0 days"), (-1, "has ended"), (31, None), (300, None)]
+)
+def test_a_certificate_that_ends(make_application, days, said):
+    """From thirty days before its end, every page of a superuser tells of it, and of nobody else."""
+    made = make_application(SUPER_USERS=["devtable"], TLS_CERTIFICATE="tls/server.pem", TLS_KEY="tls/server.pem")
+    shows(made, days)
+    admin = Visitor(made, "devtable")
+    for address in ("/", "/superuser/?tab=health", "/docs/"):
+        page = admin.open(address)
+        assert ("The certificate of this registry" in page.text) is (said is not None)
+        assert said is None or (said in page.text and "/docs/runbooks#certificate-expired" in page.links)
+    assert "The certificate of this registry" not in Visitor(made, "reader").open("/").text
+    assert "The certificate of this registry" not in Visitor(made).open("/docs/").text
+
+
+def test_a_certificate_that_is_renewed(make_application):
+    """What the server renews by itself is worth a word only if it has not."""
+    made = make_application(SUPER_USERS=["devtable"], TLS_CERTIFICATE="tls/server.pem", TLS_KEY="tls/server.pem")
+    begun = datetime.fromtimestamp(made.clock.seconds(), UTC)
+    CertificateFiles(made.config.data).make(("registry.test",), begun)
+    admin = Visitor(made, "devtable")
+    for days, told in ((0, False), (336, False), (345, True)):
+        made.clock.rightNow = begun.timestamp() + days * DAY
+        assert Client(made, "devtable").get("/superuser/certificate").json["close"] is told
+    assert "The certificate of this registry" not in admin.open("/signin/").text
+
+
+def test_no_certificate(admin, application):
+    """A server that speaks no TLS has no certificate to tell of."""
+    found = Client(application, "devtable").get("/superuser/certificate").json
+    assert found == {"ends": None, "days": None, "close": False}
