@@ -112,12 +112,14 @@ class Bundles:
     async def new_bytes(self, cargo: Cargo) -> int:
         """How many bytes of it the storage has not got."""
         store = self._stores.target
-        return sum([size for digest, size in cargo.blobs.items() if await store.stat(digest) is None])
+        return cargo.loose + sum([size for digest, size in cargo.blobs.items() if await store.stat(digest) is None])
 
     async def load(self, caller: Caller, cargo: Cargo, into: Into, progress: Progress) -> Outcome:
         """Push all of it. Raises only what keeps everything from going on."""
         for remark in cargo.shelf.remarks:
             progress.say(remark)
+        if cargo.waybill is not None and cargo.waybill.previous not in ("", *await self._pool.run(self.depot.loaded)):
+            progress.say(f"It was made to follow the bundle {cargo.waybill.previous}, which was not loaded here.")
         outcome = await Loading(self._registry, self._cpu, caller, cargo, into, progress).run()
         if cargo.waybill is not None and not outcome.failed:
             await self._pool.run(self.depot.note_loaded, cargo.waybill.id)

@@ -82,6 +82,13 @@ class Cargo:
         return {digest: self.shelf.size(digest) for digest in self.shelf.blobs}
 
     @property
+    def loose(self) -> int:
+        """The bytes of what has no digest yet: the layers of images that docker saved."""
+        names = {name for one in self.docked for name in (one.saved.config, *one.saved.layers)}
+        extents = [self.shelf.extent(name) for name in names if not name.startswith(archive.BLOBS)]
+        return sum(extent.size for extent in extents if extent is not None)
+
+    @property
     def held(self) -> Mapping[Digest, int]:
         """The blobs that the far side is said to have."""
         return {} if self.waybill is None else self.waybill.held
@@ -112,7 +119,7 @@ async def cargo_of(
         )
     index = await shelf.document(archive.INDEX_JSON, INDEX_LIMIT)
     if index is not None:
-        found = await _layout(Cargo(shelf), index, cpu, named)
+        found = await _layout(Cargo(shelf), await cpu.run(_read_index, index), cpu, named)
         if found.shipments:
             return found
     saved = await shelf.document(archive.MANIFEST_JSON, INDEX_LIMIT)
@@ -122,7 +129,7 @@ async def cargo_of(
             advice="Name the volumes of a bundle, an OCI layout, or what docker save made.",
         )
     if saved.lstrip().startswith(b"["):
-        return attrs.evolve(Cargo(shelf), docked=tuple(_docked(archive.read_saved(saved), named)))
+        return Cargo(shelf, docked=tuple(_docked(await cpu.run(archive.read_saved, saved), named)))
     return _directory(shelf, saved, named)
 
 
@@ -177,10 +184,13 @@ class _Listed:
     tag: Tag | None
 
 
-async def _layout(cargo: Cargo, raw: bytes, cpu: IPool, named: Named | None) -> Cargo:
-    """The images of an OCI layout; what has no name, and refers to one that has, comes with it."""
+def _read_index(raw: bytes) -> list[_Listed]:
     index = load(raw, archive.INDEX_JSON, containers=CONTAINERS, members=MEMBERS)
-    listed = [_listed(Descriptor.read(node)) for node in index.children("manifests", TAGS_LIMIT)]
+    return [_listed(Descriptor.read(node)) for node in index.children("manifests", TAGS_LIMIT)]
+
+
+async def _layout(cargo: Cargo, listed: Sequence[_Listed], cpu: IPool, named: Named | None) -> Cargo:
+    """The images of an OCI layout; what has no name, and refers to one that has, comes with it."""
     subjects = await _subjects(cargo, [one.descriptor for one in listed if one.repository is None], cpu)
     mains = [one for one in listed if one.descriptor.digest not in subjects]
     nameless = sum(one.repository is None for one in mains)

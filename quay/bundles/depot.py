@@ -117,10 +117,13 @@ class Depot:
         shutil.rmtree(self.find(uuid).path)
 
     def prune(self, now_s: float) -> None:
-        """Remove those that were kept for long enough."""
+        """Remove those that were kept for long enough, and what a load left behind that was killed."""
         for one in self.all():
             if one.touched_s < now_s - KEPT_S:
                 shutil.rmtree(one.path)
+        for left in self.scratch.iterdir() if self.scratch.is_dir() else ():
+            if left.stat().st_mtime < now_s - KEPT_S:
+                left.unlink()
 
     def _directories(self) -> Iterator[str]:
         kept = self.root / "kept"

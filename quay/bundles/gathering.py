@@ -193,11 +193,13 @@ class Gathering:
 
 async def planned(gathered: Gathered, signer: Signer, cpu: IPool, limit: int | None = None) -> Plan:
     """The volumes of the bundle, none larger than `limit` bytes. Raises `InvalidRequest` for too small a limit."""
-    waybill = gathered.waybill
-    signed = await cpu.run(signer.sign, "bundle", waybill.as_json())
-    layout, index = archive.layout(list(_listed(waybill)), {})[:2]
-    common = [layout, index, Part(WAYBILL, signed, len(signed))]
-    return Plan(gathered, tuple(await cpu.run(cut, waybill.id, common, list(waybill.blobs.items()), limit)))
+    return Plan(gathered, tuple(await cpu.run(_cut, gathered.waybill, signer, limit)))
+
+
+def _cut(waybill: Waybill, signer: Signer, limit: int | None) -> list[Volume]:
+    signed = signer.sign("bundle", waybill.as_json())
+    layout, index = archive.layout(_listed(waybill), {})[:2]
+    return cut(waybill.id, [layout, index, Part(WAYBILL, signed, len(signed))], waybill.blobs.items(), limit)
 
 
 def _listed(waybill: Waybill) -> Sequence[Mapping[str, object]]:

@@ -100,7 +100,7 @@ class Loading:
 
     async def run(self) -> Outcome:
         """Load all of it. What fails is in the outcome; only what keeps everything from going on is raised."""
-        self._progress.total = sum(self._cargo.blobs.values())
+        self._progress.total = sum(self._cargo.blobs.values()) + self._cargo.loose
         claimed: dict[str, Digest] = {}
         for shipment in self._cargo.shipments:
             target = attrs.evolve(shipment, repository=self._into(shipment.repository))

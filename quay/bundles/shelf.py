@@ -136,7 +136,7 @@ class Shelf:
             for file in spare:
                 file.unlink(missing_ok=True)
             raise
-        made = cls(pool, found)
+        made: Self = await pool.run(cls, pool, found)
         made._spare = spare
         return made
 
@@ -283,6 +283,7 @@ def _scan(path: Path, called: Path) -> Scanned:
                 found.damage = f"{called.name} ends in the middle: a part of it is missing. Copy it again."
             if not found.members:
                 reader.close()
+        found.members = _at_the_root(found.members)
     except OSError as error:
         raise FileUnreadable(called, error) from error
     except ArchiveInvalid as error:
@@ -290,6 +291,14 @@ def _scan(path: Path, called: Path) -> Scanned:
             raise ArchiveInvalid(f"{called.name}: {error.message}", advice=error.advice) from error
         found.damage = f"{called.name} is damaged: {error.message}"
     return found
+
+
+def _at_the_root(members: dict[str, Extent]) -> dict[str, Extent]:
+    """The members of a layout that was packed with its directory, under the names that they have in there."""
+    roots = [name.removesuffix(archive.LAYOUT) for name in members if name.endswith(f"/{archive.LAYOUT}")]
+    if len(roots) != 1 or archive.INDEX_JSON in members:
+        return members
+    return {name.removeprefix(roots[0]): extent for name, extent in members.items() if name.startswith(roots[0])}
 
 
 def _note(found: Scanned, member: Member, extent: Extent) -> None:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from quay import __version__
+from quay.bundles.depot import Depot
 from quay.config import Config, Endpoint
 from quay.coordination import CoordinatorUnavailable
 from quay.database.migrations import SchemaUnfit
@@ -217,6 +218,7 @@ class Appliance(Service):
 
         async def reap_uploads(time: Time) -> None:
             await core.registry.uploads.reap(clock.seconds() - core.policy.upload_s)
+            await core.threads.blobs.run(Depot(self.config.data).prune, clock.seconds())
 
         async def remove_namespaces(time: Time) -> None:
             while await core.database.write(removal.proceed) and not time.spent:

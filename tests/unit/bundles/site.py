@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,12 @@ class Site:
         found: Sequence[str] = done(self.bundles.verify(self.open(files, **how), Progress()))
         return found
 
-    def load(self, files: Iterable[Path], into: Sequence[str] = (), **how: Any) -> Outcome:
-        cargo = self.open(files, **how)
-        outcome: Outcome = done(self.bundles.load(self.caller, cargo, Into.parse(into), Progress()))
+    def load(
+        self, files: Iterable[Path], into: Sequence[str] = (), say: Callable[[str], object] = str, **how: Any
+    ) -> Outcome:
+        cargo, progress = self.open(files, **how), Progress(say)
+        outcome: Outcome = done(self.bundles.load(self.caller, cargo, Into.parse(into), progress))
+        assert progress.done == progress.total
         done(cargo.shelf.close())
         return outcome
 

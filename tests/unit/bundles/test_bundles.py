@@ -277,7 +277,13 @@ def test_receipts(near: Site, far: Site) -> None:
     assert waybill.previous == receipt.bundles[-1]
     files = near.make("acme/web", receipt=receipt, target="delta")
     assert far.problems(files) == []
-    assert len(far.load(files).loaded) == 2
+    said: list[str] = []
+    assert len(far.load(files, say=said.append).loaded) == 2
+    assert not any("to follow" in line for line in said)
+    far.bundles.depot.note_loaded("others")
+    (far.bundles.depot.root / "loaded.json").write_text("[]")
+    far.load(files, say=said.append)
+    assert any("to follow" in line for line in said)
     assert far.has("acme/web", newer)
     assert far.has("acme/web", signature(image))
 
@@ -409,6 +415,15 @@ def test_layouts_with_names(far: Site, tmp_path: Path) -> None:
     assert list(far.bundles.depot.scratch.iterdir()) == []
 
 
+def test_a_layout_in_its_directory(far: Site, tmp_path: Path) -> None:
+    """A layout that was packed with the directory in which it lies is one, too."""
+    image = images.image("inside")
+    path = layout(tmp_path / "x.tar", (image, {"org.opencontainers.image.ref.name": "acme/inside:1"}))
+    rewritten(path, lambda name, data: {f"./images/{name}": data})
+    assert far.load([path], unsigned=True).loaded == ["acme/inside:1"]
+    assert far.has("acme/inside", image)
+
+
 def test_layouts_without(far: Site, tmp_path: Path) -> None:
     """An archive without names gets one; with several images, they keep their tags in the repository that is named."""
     one, two = images.image("one"), images.image("two")
@@ -461,6 +476,7 @@ def test_what_docker_saved(far: Site, tmp_path: Path) -> None:
     outcome = far.load([path], unsigned=True)
     assert sorted(outcome.loaded) == ["acme/app:3", "acme/web:1", "acme/web:latest", "other/web:1"]
     assert far.digest("acme/web", "1") == far.digest("other/web", "1") != far.digest("acme/app", "3")
+    assert far.load([path], unsigned=True).read > 0
     nameless = saved(tmp_path / "nameless.tar", {"web": []})
     with pytest.raises(BundleInvalid, match="without a name"):
         far.open([nameless], unsigned=True)
