@@ -186,13 +186,14 @@ def _health(url: str) -> tuple[dict[str, bool], datetime | None]:
         connection.connect()
         der = connection.sock.getpeercert(binary_form=True) if isinstance(connection, HTTPSConnection) else None
         connection.request("GET", "/health")
-        services = json.loads(connection.getresponse().read(LIMIT))["data"]["services"]
-    except (KeyError, TypeError) as error:
+        said = json.loads(connection.getresponse().read(LIMIT))["data"]["services"]
+        services = {str(name): works is True for name, works in said.items()}
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("what is there is no registry") from error
     finally:
         connection.close()
     ends = x509.load_der_x509_certificate(der).not_valid_after_utc if der else None
-    return {str(name): works is True for name, works in services.items()}, ends
+    return services, ends
 
 
 def _connection(url: str) -> HTTPConnection:
