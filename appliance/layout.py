@@ -25,6 +25,8 @@ EXECUTABLE: Final = "quay"
 """The frozen program, in the directory of its version."""
 DATA: Final = Path("/var/lib/quay")
 """The data directory, unless another one was asked for."""
+PACKAGED: Final = Path("/usr/lib/quay")
+"""Where a package of the distribution has the program, and with it the unit; it installs, upgrades and removes both."""
 STATE: Final = "installation.json"
 """In the data directory: what `quay install` did, so that nothing has to be said twice."""
 
@@ -73,6 +75,11 @@ class Layout:
     @property
     def pointer(self) -> Path:
         return self.here(Path("/etc/quay/data"))
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether what is installed is a package's, and not `quay install`'s."""
+        return self.here(PACKAGED).is_dir() and not self.unit.exists()
 
     @property
     def data(self) -> Path | None:

@@ -160,6 +160,8 @@ def uninstall(keep_data: bool, yes: bool, root: Path) -> None:
     data = layout.data
     if data is None:
         raise Failure("Nothing is installed here: there is no /etc/quay/data, which `quay install` makes.")
+    if layout.is_packaged:
+        raise Failure("A package has installed Quay here, and removes it: `apt remove quay`, or, with all data, purge.")
     if os.geteuid() != 0:
         raise Failure("Only root can uninstall a service: `sudo quay uninstall`.")
     if not yes:

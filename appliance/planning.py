@@ -144,6 +144,8 @@ def obstacles(plan: Plan) -> Iterator[str]:
 
 
 def _of_the_machine(plan: Plan) -> Iterator[str]:
+    if plan.layout.is_packaged:
+        yield "Quay is installed here by a package, which also starts and upgrades it: `systemctl status quay`."
     if plan.starts and not systemd.is_running():
         yield (
             "This machine does not run systemd, so nothing would start the server with it. `quay serve` runs a "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import systemd
-from appliance.layout import Layout, point
+from appliance.layout import PACKAGED, Layout, point
 from appliance.planning import Wish, obstacles, planned
 from appliance.programs import Program
 from appliance.state import State
@@ -72,6 +72,15 @@ def test_a_configuration_that_is_wrong(image: Layout) -> None:
     """It is refused now, and not by a server that does not start."""
     (here(image) / "quay.yaml").write_text("LISTEN: nowhere\n")
     assert "cannot be used" in problems(image, data=DATA)[0]
+
+
+def test_a_package(image: Layout) -> None:
+    """What a package has installed is the package's to upgrade: two installations would be in each other's way."""
+    image.here(PACKAGED).mkdir(parents=True)
+    assert "by a package" in problems(image)[0]
+    image.unit.parent.mkdir(parents=True)
+    image.unit.touch()
+    assert problems(image) == []
 
 
 def test_an_older_version(image: Layout) -> None:
