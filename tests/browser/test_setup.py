@@ -14,7 +14,7 @@ from tests.browser.conftest import Visit
 from tests.browser.looking import faults
 from tests.browser.visitor import Visitor
 from tests.distribution import Client, Image
-from tests.integration.test_setup import PASSWORD, Fresh, address, answers, wait
+from tests.founding import PASSWORD, Fresh, address, answers, wait
 from tests.server import RunningQuay, User
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import os
 import re
 import signal
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -23,20 +22,10 @@ from cryptography import x509
 from quay import authority
 from quay.setup import CertificateFiles
 from tests.distribution import Answer, Client, Image
+from tests.founding import PASSWORD, Fresh, address, answers, wait
 from tests.postgres import free_port
-from tests.server import PATIENCE, POLL, RunningQuay
+from tests.server import RunningQuay
 from tests.supervisor import Listener
-
-PASSWORD = "correct-horse"
-
-
-class Fresh(RunningQuay):
-    """A server whose port is in its configuration file, where the setup can change it."""
-
-    def __init__(self, data: Path, env: Mapping[str, str] | None = None) -> None:
-        super().__init__(data, env)
-        del self._environment["QUAY_LISTEN"]
-        (data / "quay.yaml").write_text(f"# by hand\nLISTEN: 127.0.0.1:{self.port}\n")
 
 
 class Browser:
@@ -69,36 +58,10 @@ class Browser:
         return found
 
 
-def wait(until: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not until():
-        assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE:.0f} s"
-        time.sleep(POLL)
-
-
-def answers(port: int, tls: ssl.SSLContext) -> bool:
-    connection = HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Fresh]:
     with Fresh(tmp_path / "data") as server:
         yield server
-
-
-def address(server: RunningQuay) -> str:
-    """The path of the setup, as the start has printed it."""
-    wait(lambda: "/setup/?token=" in server.log, "the invitation")
-    found = re.findall(rf"http://127\.0\.0\.1:{server.port}(/setup/\?token=\S+)\n", server.log)
-    assert len(found) == 1, server.log
-    return str(found[0])
 
 
 @pytest.fixture
