@@ -27,7 +27,7 @@ pages = PageTable()
 WRITTEN: Final[Mapping[str, Sequence[str]]] = {
     "Begin": ("quickstart", "clients"),
     "By task": ("robots", "teams", "tags", "notifications", "applications", "account", "search"),
-    "Run it": ("operate", "doctor", "backup", "import", "bundles", "nodes", "runbooks"),
+    "Run it": ("install", "operate", "doctor", "backup", "import", "bundles", "nodes", "runbooks"),
     "Reference": ("configuration", "commands", "errors", "metrics"),
 }
 """The pages, in their order, by part."""
