@@ -79,8 +79,9 @@ class Outcome:
     read: int = 0
 
     def __str__(self) -> str:
-        said = f"{len(self.loaded)} tags loaded, {len(self.present)} were there already"
-        return said + (f", {len(self.failed)} could not be loaded." if self.failed else ".")
+        loaded = f"{len(self.loaded)} tag{'s' if len(self.loaded) != 1 else ''} loaded"
+        said = [loaded, *([f"{len(self.present)} already there"] if self.present else [])]
+        return ", ".join([*said, *([f"{len(self.failed)} failed"] if self.failed else [])]) + "."
 
 
 class Loading:
@@ -207,7 +208,7 @@ class Loading:
         named = ", ".join(missing[:NAMED_AS_MISSING]) + (" and others" if len(missing) > NAMED_AS_MISSING else "")
         if self._cargo.missing:
             volumes = ", ".join(map(str, self._cargo.missing))
-            return BundleInvalid(f"It needs {named}.", advice=f"Load it again with volume {volumes}, which is missing.")
+            return BundleInvalid(f"It needs {named}.", advice=f"What is missing here: volume {volumes}. Load it, too.")
         if all(digest in self._cargo.held for digest in missing):
             return BundleInvalid(
                 f"It needs {named}, which this registry has not got, though its receipt said so.",

@@ -169,7 +169,7 @@ def verify(surroundings: Surroundings, /, files: tuple[Path, ...], **given: Any)
     for line in lines:
         click.echo(line)
     if problems:
-        raise Failure(f"{len(problems)} problems: it is not whole.")
+        raise Failure(f"It is not whole: {_counted(len(problems), 'problem')}.")
     click.echo("It is whole.")
 
 
@@ -217,7 +217,7 @@ def load(
     found = settled(surroundings)
     with explained():
         outcome = service.run(found, work)
-    click.echo(f"{outcome} {size(outcome.read)} were read.")
+    click.echo(f"{outcome} Read: {size(outcome.read)}.")
     _fail_if(outcome.failed, "could not be loaded")
 
 
@@ -363,15 +363,16 @@ def _summed_up(made: Plan) -> Iterator[str]:
     """How much it is."""
     waybill = made.gathered.waybill
     if waybill.unchanged:
-        yield f"{len(waybill.unchanged)} tags are on the far side as they are, and are left out."
+        yield f"{_counted(len(waybill.unchanged), 'tag')} left out: on the far side as they are."
     if waybill.held:
-        yield f"{len(waybill.held)} blobs of {size(sum(waybill.held.values()))} are left out: the far side has them."
+        held = size(sum(waybill.held.values()))
+        yield f"{_counted(len(waybill.held), 'blob')} of {held} left out: the far side has them."
     if waybill.absent:
-        yield f"{len(waybill.absent)} children of indexes are left out: they are for other platforms, or not here."
+        absent = len(waybill.absent)
+        yield f"{absent} of the images in indexes left out: they are for other platforms, or not here."
     content = size(sum(waybill.blobs.values()))
-    yield f"{len(waybill.shipments)} tags, {len(waybill.blobs)} blobs of {content}."
-    count = len(made.volumes)
-    yield f"{count} volume{'s' if count > 1 else ''}, {size(made.size)} in all."
+    yield f"{_counted(len(waybill.shipments), 'tag')}, {_counted(len(waybill.blobs), 'blob')} of {content}."
+    yield f"{_counted(len(made.volumes), 'volume')}, {size(made.size)} in all."
     if any(volume.size > FAT32 for volume in made.volumes):
         yield "A volume is larger than FAT32 can hold: --max-size 4G cuts it for that."
 
@@ -381,13 +382,17 @@ def _introduced(cargo: Cargo) -> list[str]:
     waybill = cargo.waybill
     if waybill is None:
         count = len(cargo.shipments) + len(cargo.docked)
-        return [f"No bundle, but an archive with {count} images, which nobody signed."]
+        return [f"No bundle, but an archive with {_counted(count, 'image')}, which nobody signed."]
     signer = f"signed by {cargo.signer}" if cargo.signer else "NOT VERIFIED: signed by somebody who is not known here"
-    lines = [f"Bundle {waybill.id} of {waybill.registry}, {signer}; {cargo.volumes} volumes."]
+    lines = [f"Bundle {waybill.id} of {waybill.registry}, {signer}; {_counted(cargo.volumes, 'volume')}."]
     lines += [f"{one.name} {one.digest}" for one in waybill.shipments]
     if waybill.held:
-        lines.append(f"It was made without {len(waybill.held)} blobs that the far side is said to have.")
+        lines.append(f"It was made without {_counted(len(waybill.held), 'blob')} that the far side is said to have.")
     return lines
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _fail_if(failed: Sequence[tuple[str, str]], how: str) -> None:

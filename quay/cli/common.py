@@ -48,8 +48,15 @@ def explained() -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(error, _sentences()):
-            raise Failure(str(error)) from None
+            raise Failure(_told(error)) from None
         raise
+
+
+def _told(error: Exception) -> str:
+    """The sentence, and what to do, where that stands beside it."""
+    from quay.oci.errors import RegistryError
+
+    return f"{error.message} {error.advice}".strip() if isinstance(error, RegistryError) else str(error)
 
 
 def _sentences() -> tuple[type[Exception], ...]:

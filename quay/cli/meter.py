@@ -14,7 +14,7 @@ import click
 
 LINE_S: Final = 15.0
 """Seconds between two lines, where there is no terminal."""
-WIDTH: Final = 24
+WIDTH: Final = 16
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 

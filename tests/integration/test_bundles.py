@@ -127,7 +127,7 @@ def _cosign(content: Content) -> str:
 
 
 def _read_of(said: str) -> float:
-    number, unit = said.rpartition("already. ")[2].split()[:2]
+    number, unit = said.rpartition("Read: ")[2].rstrip(".\n").split()
     return float(number) * {"B": 1, "KiB": 2**10, "MiB": 2**20}[unit]
 
 
@@ -150,7 +150,7 @@ def test_a_receipt(near: Site, far: Site, tmp_path: Path) -> None:
     known = {part.digest for part in first.walk() if not part.is_manifest}
     assert carried == {digest.removeprefix("sha256:") for digest in both.everything() if digest not in known}
     assert "without" in far.bundle("verify", tmp_path / "second")
-    assert "1 tags loaded" in far.load(tmp_path / "second")
+    assert "1 tag loaded" in far.load(tmp_path / "second")
     assert far.client.everything("delta/app", "2") == both.everything()
 
 
@@ -158,7 +158,7 @@ def test_what_docker_saved(far: Site, tmp_path: Path) -> None:
     """What docker saves is taken under the names that it has, from an archive that is compressed."""
     one = image("others", docker=True)
     said = far.load(_saved(one, tmp_path / "saved.tar", "registry.example.com/others/saved:9"), "--accept-unsigned")
-    assert "1 tags loaded" in said
+    assert "1 tag loaded" in said
     assert far.client.manifest("others/saved", "9").json["config"]["digest"] == one.config.digest
 
 

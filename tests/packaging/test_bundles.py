@@ -60,7 +60,7 @@ def test_from_island_to_island(sites: tuple[BinaryQuay, BinaryQuay], tmp_path: P
     dying = BinaryQuay(far.binary, far.island, far.data, {"QUAY_CRASH_AT": "blob.linked:4"})
     with pytest.raises(ServerFailed):
         dying.command("bundle", "load", str(disk))
-    assert "1 tags loaded" in far.command("bundle", "load", str(disk))
+    assert "1 tag loaded" in far.command("bundle", "load", str(disk))
 
     target = tmp_path / "pulled"
     client = skopeo(far.island, tmp_path, near.host, far.host)
