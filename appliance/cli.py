@@ -19,6 +19,7 @@ from appliance.doctor.cli import doctor
 from appliance.doctor.probing import probe
 from appliance.layout import Layout
 from appliance.owner import become
+from appliance.rollback import rollback
 from appliance.support.cli import support
 from quay.cli import quay as server
 
@@ -46,6 +47,7 @@ quay.commands = dict(server.commands)
 quay.add_command(doctor)
 quay.add_command(probe)
 quay.add_command(support)
+quay.add_command(rollback)
 for command in (machine.install, machine.uninstall, machine.status, machine.logs, machine.serve):
     quay.add_command(command)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, Self
@@ -41,6 +41,14 @@ class BackupFailed(Exception):
 
 class BackupDamaged(BackupFailed):
     """A backup is not what it was when it was made."""
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
+def _files(files: Iterable[File]) -> tuple[File, ...]:
+    return tuple(files)
 
 
 @attrs.frozen
@@ -80,13 +88,13 @@ class Record:
     storage: Mapping[str, str]
     database: File
     listing: File
-    files: Sequence[File] = attrs.field(converter=tuple)
+    files: Sequence[File] = attrs.field(converter=_files)
     holds_blobs: bool
     blobs: int
     size: int
     copied: int
     lost: int
-    missing: Sequence[str] = attrs.field(converter=tuple)
+    missing: Sequence[str] = attrs.field(converter=_texts)
     uploads: int
     held: Mapping[str, int]
 
@@ -132,7 +140,7 @@ class Verified:
 
     ms: int
     problems: int
-    damaged: Sequence[str] = attrs.field(default=(), converter=tuple)
+    damaged: Sequence[str] = attrs.field(default=(), converter=_texts)
 
     def write(self, root: Path) -> None:
         """Keep it beside the backup. Waits for the disk. Raises `OSError`."""

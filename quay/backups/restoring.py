@@ -39,6 +39,8 @@ from quay.backups.record import (
 )
 from quay.config.surroundings import FILENAME
 from quay.database import once
+from quay.database.engines import open_engine
+from quay.database.migrations import migrate
 from quay.database.snapshot import load
 from quay.files import sync, write_whole
 from quay.interfaces import IBlobStore, IFileKeeper, IPool
@@ -342,9 +344,18 @@ class Restoration:
                 await interruptible(self._pool, _load, target.url, record.database.at(self._root))
                 self._note.loaded = True
                 await self._pool.run(self._keep_note)
-            await self._pool.run(once, target.url, settle_restored, self._missing)
+            await self._pool.run(self._settle_rows, target.url)
         else:
             await self._pool.run(self._restore_sqlite, record.database, target.file)
+
+    def _settle_rows(self, url: str) -> None:
+        """A backup of an older version becomes one of this: what it was before is in the backup."""
+        engine = open_engine(url)
+        try:
+            migrate(engine, copied=False)
+        finally:
+            engine.dispose()
+        once(url, settle_restored, self._missing)
 
     def _hash(self, file: File) -> None:
         with file.at(self._root).open("rb") as opened:
@@ -365,7 +376,7 @@ class Restoration:
                 raise _changed(file.at(self._root))
         finally:
             sink.discard()
-        once(f"sqlite:///{draft}", settle_restored, self._missing)
+        self._settle_rows(f"sqlite:///{draft}")
         for beside in ("-wal", "-shm"):
             target.with_name(target.name + beside).unlink(missing_ok=True)
         if target.exists():

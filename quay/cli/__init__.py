@@ -145,12 +145,17 @@ def migrate(surroundings: Surroundings) -> None:
     A server does so by itself when it starts.
     """
     from quay import service
+    from quay.database.rollback import copies
     from quay.database.schema import SCHEMA
 
     found = settled(surroundings)
+    before = copies(Path(found.database_uri.place))
     with explained():
         service.transact(found, lambda txn: None)
     click.echo(f"{found.database_uri.place} has schema {SCHEMA}.")
+    for one in copies(Path(found.database_uri.place))[:1]:
+        if one not in before:
+            click.echo(f"As it was before, with schema {one.schema}, it is in {one.path}: see `quay rollback`.")
 
 
 @quay.command()

@@ -7,16 +7,22 @@ goes on while a new one migrates, and refuses what it would damage.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import sqlalchemy as sa
+from twisted.logger import Logger
 
+from quay import __version__
 from quay.database.engines import migrating, upsert
 from quay.database.schema import SCHEMA, SCHEMA_COMPAT, setting
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+
+log = Logger()
 
 
 class SchemaUnfit(Exception):
@@ -29,6 +35,8 @@ class Status:
 
     schema: int
     compat: int
+    version: str = attrs.field(default="", eq=False)
+    """The newest program that has migrated it, as far as that was written down."""
 
     @property
     def pending(self) -> bool:
@@ -57,17 +65,34 @@ def require(engine: sa.Engine) -> None:
         )
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(engine: sa.Engine, *, copied: bool = True) -> None:
     """
     Bring the database to this code's schema, in one transaction; several nodes may do so at once. A database that is
-    newer and compatible is left alone; raises `SchemaUnfit` for one that is not.
+    newer and compatible is left alone; raises `SchemaUnfit` for one that is not. What it was before is `copied`, so
+    that there is a way back: see `quay.database.rollback`.
     """
     with migrating(engine) as connection:
         found = status_of(connection)
         _refuse_newer(found)
         if found.pending:
+            if found.schema and copied:
+                _keep(engine, found)
             _upgrade(connection)
-            _record(connection, schema=SCHEMA, schema_compat=SCHEMA_COMPAT)
+            _record(connection, schema=SCHEMA, schema_compat=SCHEMA_COMPAT, version=__version__)
+
+
+def _keep(engine: sa.Engine, found: Status) -> None:
+    from quay.database import rollback
+    from quay.database.snapshot import SnapshotFailed
+
+    if engine.dialect.name != "sqlite":
+        log.warn("PostgreSQL is migrated without a copy of it as it was: the way back is a backup made before")
+        return
+    try:
+        kept = rollback.keep(Path(str(engine.url.database)), found.schema)
+        log.info("The database as it was before its migration is in {kept}", kept=kept)
+    except SnapshotFailed as error:
+        log.warn("{error}", error=error)
 
 
 def _upgrade(connection: sa.Connection) -> None:
@@ -90,17 +115,22 @@ def status_of(connection: sa.Connection) -> Status:
         return Status(0, 0)
     rows = connection.execute(sa.select(setting.c.key, setting.c.value))
     kept = {str(key): str(value) for key, value in rows}
-    return Status(int(kept.get("schema", 0)), int(kept.get("schema_compat", 0)))
+    return Status(int(kept.get("schema", 0)), int(kept.get("schema_compat", 0)), kept.get("version", ""))
 
 
 def _refuse_newer(found: Status) -> None:
     if found.too_new:
         raise SchemaUnfit(
-            f"The database has schema {found.schema}, made by a newer version, and nothing older than the version with "
-            f"schema {found.compat} may use it; this one has {SCHEMA}. Install the newer version, or restore a backup."
+            f"The database has schema {found.schema}, made by {_named(found.version)}, and nothing older than the "
+            f"version with schema {found.compat} may use it; this one ({__version__}) has {SCHEMA}. Install the newer "
+            "version; or go back with its 'quay rollback', or to a backup."
         )
 
 
-def _record(connection: sa.Connection, **numbers: int) -> None:
+def _named(version: str) -> str:
+    return f"version {version}" if version else "a newer version"
+
+
+def _record(connection: sa.Connection, **facts: int | str) -> None:
     statement = upsert(connection.dialect.name, setting, "key", update=("value",))
-    connection.execute(statement, [{"key": key, "value": str(number)} for key, number in numbers.items()])
+    connection.execute(statement, [{"key": key, "value": str(fact)} for key, fact in facts.items()])
