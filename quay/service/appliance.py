@@ -132,8 +132,8 @@ class Appliance(Service):
     async def _start(self) -> None:
         self.supervision.startService()
         self._lock.acquire()
-        if self._certificates is not None:
-            self._certificates.load()
+        if self._renewal is not None:
+            self._renewal.begin()
         for endpoint in self.config.listen:
             self.ports.append(self._listen(endpoint, self._site, self._certificates))
         for endpoint in self.config.plain_listen if self._certificates is not None else ():
@@ -277,7 +277,7 @@ class Appliance(Service):
             Worker("search-index", index_words, clock, period=INDEX_WORDS_S, coordinator=core.coordinator),
             Worker("log-upkeep", forget_logs, clock, period=FORGET_LOGS_S, coordinator=core.coordinator),
             notifier,
-            *(self._lane(lane) for lane in ("jobs", "backups", "bundles")),
+            *(self._lane(lane) for lane in ("jobs", "backups", "bundles", "imports")),
             Worker("backup-schedule", self._backups.keep_to_schedule, clock, period=SCHEDULE_S),
             Worker("notification-log", core.notifications.forget, clock, period=FORGET_S, coordinator=core.coordinator),
         ]

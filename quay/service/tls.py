@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from prometheus_client.core import GaugeMetricFamily
@@ -23,6 +23,8 @@ from quay.setup import CertificateFiles
 from quay.worker import Budget
 
 log = Logger()
+
+UNRENEWED: Final = "The server's certificate cannot be renewed: {why}"
 
 
 class TlsUnusable(Exception):
@@ -88,14 +90,31 @@ class Renewal:
         self._pool = pool
         self._seconds = seconds
 
+    def begin(self) -> None:
+        """
+        Before anybody is served: renew what is due, as it is after a long rest, and take what the files hold. Waits for
+        the disk. Raises `TlsUnusable`.
+        """
+        try:
+            self._tell(self._renew())
+        except (Unfit, OSError) as error:
+            log.warn(UNRENEWED, why=str(error))
+        self._certificates.load()
+
     async def run(self, time: Budget) -> None:
         """Renew what is due, then look at the files."""
         try:
-            if await self._pool.run(self._files.renew, datetime.fromtimestamp(self._seconds(), UTC)):
-                log.info("The server's certificate was renewed by the registry's own authority")
+            self._tell(await self._pool.run(self._renew))
         except Unfit as unfit:
-            log.warn("The server's certificate cannot be renewed: {why}", why=str(unfit))
+            log.warn(UNRENEWED, why=str(unfit))
         await self.reload()
+
+    def _renew(self) -> bool:
+        return self._files.renew(datetime.fromtimestamp(self._seconds(), UTC))
+
+    def _tell(self, renewed: bool) -> None:
+        if renewed:
+            log.info("The server's certificate was renewed by the registry's own authority")
 
     def introduction(self) -> list[str]:
         """How clients get to know the authority of the certificate, if it is one's own. Waits for the disk."""

@@ -10,7 +10,7 @@ import re
 import signal
 import ssl
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -205,6 +205,21 @@ def test_a_certificate_is_taken_up_while_running(tmp_path: Path) -> None:
         hang_up(server)
         wait(lambda: "The certificate stays as it was" in server.log, "the refusal")
         assert shown(server.port, trust) == second.certificate.serial_number
+    finally:
+        server.kill()
+
+
+def test_a_certificate_that_ended_meanwhile(tmp_path: Path) -> None:
+    """After a long rest, the first client already sees a certificate that is good, by the authority that he trusts."""
+    files = CertificateFiles(tmp_path)
+    ended = files.make(("127.0.0.1",), datetime.now(UTC) - timedelta(days=400))
+    trust = ssl.create_default_context(cadata=authority.pem_of(ended.chain[1]).decode())
+    server = RunningQuay(tmp_path, {"QUAY_TLS_CERTIFICATE": "tls/server.pem", "QUAY_TLS_KEY": "tls/server.pem"})
+    server.start(await_health=False)
+    try:
+        wait(lambda: answers(server.port, trust), "the start")
+        assert shown(server.port, trust) != ended.certificate.serial_number
+        assert "was renewed" in server.log
     finally:
         server.kill()
 
