@@ -1,5 +1,5 @@
 # `make run` and `make test` set up everything they need.
-.PHONY: run test lint types architecture check bench binary clean news
+.PHONY: run test lint types architecture check bench binary deb clean news
 
 run: ; @packaging/venv postgres,redis && exec .venv/bin/python -m quay serve
 
@@ -19,6 +19,9 @@ bench: ; @packaging/venv dev && .venv/bin/python -m tests.benchmarks $(BENCH)
 
 # One file that is all of Quay, in dist/.
 binary: ; @packaging/binary
+
+# The same as a package for Debian and Ubuntu.
+deb: ; @packaging/deb
 
 # The news of the next release, as it would read.
 news: ; @packaging/venv dev && .venv/bin/towncrier build --draft

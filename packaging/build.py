@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build"
 DIST: Final = ROOT / "dist"
 PROGRAM: Final = BUILD / "program" / "quay"
-INPUTS: Final = ("setup.py", "README.md", "quay", "appliance", "packaging")
+INPUTS: Final = ("setup.py", "quay", "appliance", "packaging/*.py", "packaging/*.sh", "packaging/*.spec")
 """What the file follows from, beside the packages that are installed."""
 EPOCH: Final = int(os.environ["SOURCE_DATE_EPOCH"])
 
@@ -62,10 +62,10 @@ def main() -> None:
 def tree_digest() -> str:
     """The SHA-256 of all that the file is made from: the tree, the installed packages, the Python, the date."""
     digest = hashlib.sha256(f"{sys.version} {EPOCH} {sorted(sbom.installed())}".encode())
-    for name in INPUTS:
-        for path in sorted([ROOT / name, *(ROOT / name).rglob("*")]):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    given = [one for name in INPUTS for one in ROOT.glob(name)]
+    for path in sorted({below for one in given for below in (one, *one.rglob("*"))}):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
