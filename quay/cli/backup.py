@@ -16,7 +16,6 @@ from quay.config import ConfigError
 from quay.config.surroundings import Surroundings
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
-_BACKUP = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
 class Making(click.Group):
@@ -62,7 +61,7 @@ def make(surroundings: Surroundings, no_blobs: bool, directory: Path | None) -> 
 
 
 @backup.command()
-@click.argument("path", metavar="BACKUP", type=_BACKUP)
+@click.argument("path", metavar="BACKUP", type=_DIRECTORY)
 def verify(path: Path) -> None:
     """Read a backup again, all of it.
 
@@ -101,7 +100,7 @@ def show(surroundings: Surroundings, directory: Path | None) -> None:
 @click.option("--data", type=_DIRECTORY, help="The data directory to restore into; else the one that is configured.")
 @click.option("--force", is_flag=True, help="If there is something, move it aside.")
 @click.option("--skip-damaged", is_flag=True, help="Go on without blobs that are damaged in the backup.")
-@click.argument("path", metavar="BACKUP", type=_BACKUP)
+@click.argument("path", metavar="BACKUP", type=_DIRECTORY)
 @pass_surroundings
 def restore(surroundings: Surroundings, data: Path | None, force: bool, skip_damaged: bool, path: Path) -> None:
     """Put a backup where a server can serve it.

@@ -17,7 +17,18 @@ import yaml
 from quay.config import foreign
 from quay.config.keys import SETTINGS, DatabaseArguments, Redis, Setting
 from quay.config.secrets import DatabaseUri, Secret
-from quay.config.values import Authentication, Count, Duration, Endpoint, Hostname, MailSender, Minutes, Network, Size, TimeOfDay
+from quay.config.values import (
+    Authentication,
+    Count,
+    Duration,
+    Endpoint,
+    Hostname,
+    MailSender,
+    Minutes,
+    Network,
+    Size,
+    TimeOfDay,
+)
 
 WORDS: Final[Mapping[object, str]] = {
     bool: "true or false",
