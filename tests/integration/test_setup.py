@@ -6,14 +6,13 @@ that trusts nobody but the authority which the setup made.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -21,41 +20,11 @@ from cryptography import x509
 
 from quay import authority
 from quay.setup import CertificateFiles
-from tests.distribution import Answer, Client, Image
-from tests.founding import PASSWORD, Fresh, address, answers, wait
+from tests.distribution import Client, Image
+from tests.founding import PASSWORD, Browser, Fresh, address, answers, wait
 from tests.postgres import free_port
 from tests.server import RunningQuay
 from tests.supervisor import Listener
-
-
-class Browser:
-    """Keeps cookies; sends forms with what the page that they are on has in it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._cookies: dict[str, str] = {}
-
-    def get(self, path: str) -> Answer:
-        return self._request("GET", path)
-
-    def send(self, path: str, fields: Mapping[str, str], page: str | None = None) -> Answer:
-        csrf = re.search(rb'_csrf_token" value="(\w+)"', self.get(page or path).body)
-        known = {"_csrf_token": csrf[1].decode()} if csrf else {}
-        return self._request("POST", path, urlencode({**known, **fields}))
-
-    def _request(self, method: str, path: str, body: str | None = None) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
-        if body is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        for cookie in answer.headers.get_all("Set-Cookie") or []:
-            name, _, value = cookie.partition(";")[0].partition("=")
-            self._cookies[name] = value
-        found = Answer(answer.status, answer.headers, answer.read())
-        connection.close()
-        return found
 
 
 @pytest.fixture
@@ -82,7 +51,7 @@ def test_from_nothing_to_a_push(tmp_path: Path, listener: Listener) -> None:
 
 def set_up_and_push(fresh: Fresh) -> None:
     port, plain, pid = free_port(), free_port(), fresh.pid
-    browser = Browser(fresh.port)
+    browser = Browser.at(fresh.port)
     assert browser.get(address(fresh)).expect(303).headers["Location"] == "/setup/administrator"
     first = {"name": "ada", "email": "ada@example.org", "password": PASSWORD, "repeated": PASSWORD}
     browser.send("/setup/administrator", first).expect(303)
@@ -132,15 +101,15 @@ def test_the_address_dies_with_the_first_administrator(fresh: Fresh) -> None:
     """However he is made: by a command beside the server, say."""
     path = address(fresh)
     fresh.add_user("ada", superuser=True)
-    assert Browser(fresh.port).get(path).status == 403
+    assert Browser.at(fresh.port).get(path).status == 403
 
 
 def test_another_address(fresh: Fresh) -> None:
     """`quay setup url` prints a new one, of which the running server knows; the first is worthless then."""
     old = address(fresh)
     new = urlsplit(fresh.command("setup", "url").strip())
-    assert Browser(fresh.port).get(old).status == 403
-    assert Browser(fresh.port).get(f"{new.path}?{new.query}").status == 303
+    assert Browser.at(fresh.port).get(old).status == 403
+    assert Browser.at(fresh.port).get(f"{new.path}?{new.query}").status == 303
 
 
 def test_two_installations_share_no_secret(tmp_path: Path) -> None:

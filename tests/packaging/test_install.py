@@ -22,6 +22,7 @@ from quay import __version__, authority
 from tests.clients.conftest import installed, logins
 from tests.clients.images import held, image, write_directory
 from tests.clients.programs import POLL, Program
+from tests.founding import Browser
 from tests.packaging.island import Island
 from tests.packaging.machine import Machine
 from tests.server import User
@@ -144,6 +145,28 @@ def test_a_service(machine: Machine, quay: Program, tmp_path: Path) -> None:
     for path in ("var/lib/quay", "opt/quay", "etc/quay", "usr/local/bin/quay", "etc/systemd/system/quay.service"):
         assert not os.path.lexists(machine.root / path)
     machine.program("id", "quay").refused()
+
+
+def test_set_up_in_a_browser(machine: Machine, quay: Program) -> None:
+    """The address that was printed leads through the setup, and the restart at its end is the same process."""
+    address = re.search(r"https://127\.0\.0\.1(/setup/\?token=\S+)", quay("install"))
+    assert address is not None
+    before = shown(machine, "MainPID")
+    plain = machine.http(80)
+    plain.request("GET", "/ca", headers={"Host": "127.0.0.1"})
+    trust = ssl.create_default_context(cadata=plain.getresponse().read().decode())
+    browser = Browser(lambda: machine.http(443, trust))
+    assert browser.get(address[1]).expect(303).headers["Location"] == "/setup/administrator"
+    told = {"name": ADA.name, "email": "ada@example.org", "password": ADA.password, "repeated": ADA.password}
+    browser.send("/setup/administrator", told).expect(303)
+    named = {"hostname": "127.0.0.1", "listen": "0.0.0.0:443", "plain": "0.0.0.0:80", "tls": "own", "others": "machine"}
+    browser.send("/setup/names", named).expect(303)
+    browser.send("/setup/storage", {"database": "kept", "blobs": "elsewhere"}).expect(303)
+    browser.send("/setup/apply", {"restart": "1"}, page="/setup/summary").expect(200)
+    wait(lambda: (machine.root / "var/lib/quay/elsewhere").exists(), "the restart")
+    wait(lambda: shown(machine, "ActiveState") == ["active"], "its end")
+    assert (shown(machine, "MainPID"), shown(machine, "NRestarts")) == (before, ["0"])
+    assert "is healthy" in quay("status")
 
 
 def test_a_server_that_stands_still(machine: Machine, quay: Program) -> None:
