@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote, unquote
 
@@ -22,19 +22,16 @@ KEPT: Final = ("secret_key", "database_secret_key")
 _HUSHED: Final = re.compile(r"key|secret|passw|token|credential", re.IGNORECASE)
 """In the name of an option of a storage."""
 
+# Possessive (++) where a long word could be gone through again and again.
 _PATTERNS: Final = (
-    (re.compile(r"(?i)\b(bearer|basic|digest)\s+[A-Za-z0-9+/=._~-]{8,}"), r"\1 ***"),
-    (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), r"\1***@"),
-    (
-        re.compile(
-            r"(?i)([\w.-]*(?:passw(?:or)?d|passwd|secret|token|api_?key|access_?key|private_?key|credential)[\w.-]*"
-            r"[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"',;&]+"
-        ),
-        r"\1***",
-    ),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), HIDDEN),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), HIDDEN),  # a JWT
+    (re.compile(r"\b(bearer|basic|digest)\s+[A-Za-z0-9+/=._~-]{8,}+", re.IGNORECASE), r"\1 ***"),
+    (re.compile(r"(://[^\s/:@]*+:)[^\s/@]++@"), r"\1***@"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]++\.[\w-]*+"), HIDDEN),  # a JWT
 )
+_KEY: Final = re.compile(r"""(?<![\w.-])([\w.-]++)["']?+\s*+[=:]\s*+["']?+""")
+_VALUE: Final = re.compile(r"""[^\s"',;&]*+""")
+_OF_A_SECRET: Final = re.compile(r"passw|secret|token|(?:api|access|private)_?key|credential", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -60,7 +57,21 @@ class Redaction:
         """The text without anything that looks like somebody's secret: what others have written, a log, say."""
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
-        return text
+        return "".join(_without_values(text))
+
+
+def _without_values(text: str) -> Iterator[str]:
+    """The text, with what is assigned to the names of secrets hidden."""
+    told = 0
+    for key in _KEY.finditer(text):
+        if key.start() < told or not _OF_A_SECRET.search(key[1]):
+            continue
+        value = _VALUE.match(text, key.end())
+        if value is not None and value[0]:
+            yield text[told : key.end()]
+            yield HIDDEN
+            told = value.end()
+    yield text[told:]
 
 
 def _revealed(value: object) -> list[str]:
