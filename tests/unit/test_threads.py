@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from quay.interfaces import IPool
-from quay.threads import ImmediatePool, Pool, PoolStopped, Threads, shielded
+from quay.threads import ImmediatePool, Pool, PoolStopped, Threads, interruptible, shielded
 
 
 class PoolTests(TestCase):
@@ -141,3 +143,48 @@ class ShieldedTests(SynchronousTestCase):
         self.failureResultOf(outcome, CancelledError)
         work.errback(KeyError("lost"))
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class InterruptibleTests(SynchronousTestCase):
+    """Work in a pool that answers when it is told to."""
+
+    def setUp(self) -> None:
+        self.stops: list[threading.Event] = []
+        self.work: Deferred[int] = Deferred()
+
+    @implementer(IPool)
+    class Waiting:
+        """Gives what somebody else fires."""
+
+        def __init__(self, test: InterruptibleTests) -> None:
+            self._test = test
+
+        def run(self, f: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+            self._test.stops.append(args[0])
+            return self._test.work
+
+    def begun(self) -> Deferred[int]:
+        return Deferred.fromCoroutine(interruptible(self.Waiting(self), lambda stop: 7))
+
+    def test_outcomes_pass(self) -> None:
+        """What nobody interrupts gives its result, or its failure; and was told to go on to its end."""
+        begun = self.begun()
+        self.work.callback(7)
+        self.assertEqual(self.successResultOf(begun), 7)
+        self.work = Deferred()
+        begun = self.begun()
+        self.work.errback(KeyError("lost"))
+        self.failureResultOf(begun, KeyError)
+        self.assertEqual([stop.is_set() for stop in self.stops], [False, False])
+
+    def test_it_has_ended(self) -> None:
+        """Whoever is cancelled tells it to stop, and is cancelled when it has, whatever came of it."""
+        for end in (lambda: self.work.callback(7), lambda: self.work.errback(KeyError("lost"))):
+            self.work = Deferred()
+            begun = self.begun()
+            begun.cancel()
+            begun.cancel()
+            self.assertTrue(self.stops[-1].is_set())
+            self.assertNoResult(begun)
+            end()
+            self.failureResultOf(begun, CancelledError)

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from quay.interfaces import IFileSlice, IPool
+from quay.interfaces import IFileSlice, ILinkable, IPool
 from quay.oci.errors import DigestInvalid
 from quay.oci.reference import Digest
 from quay.storage import BlobMissing, DigestMismatch, StorageFailed, StorageFull, UploadBusy, UploadMissing
@@ -121,6 +121,28 @@ class LocalTestCase(TestCase):
 
     def uploads(self) -> list[str]:
         return sorted(os.listdir(self.root / "uploads"))
+
+
+class LinkTests(LocalTestCase):
+    async def test_another_name(self) -> None:
+        """A blob can have another name, under which it outlives its removal here; a second one in its place cannot."""
+        verifyObject(ILinkable, self.store)
+        await self.push()
+        self.assertTrue(await self.store.link(DIGEST, self.root / "other"))
+        self.assertTrue(self.blob.samefile(self.root / "other"))
+        await self.assertFailure(self.store.link(DIGEST, self.root / "other"), StorageFailed)
+        await self.store.delete(DIGEST)
+        self.assertEqual((self.root / "other").read_bytes(), HELLO)
+        await self.assertFailure(self.store.link(DIGEST, self.root / "third"), BlobMissing)
+
+    async def test_another_file_system(self) -> None:
+        """It says so where there cannot be one."""
+        await self.push()
+        elsewhere = Path(mkdtemp(dir="/var/tmp"))
+        self.addCleanup(shutil.rmtree, elsewhere)
+        if elsewhere.stat().st_dev == self.root.stat().st_dev:
+            raise SkipTest("there is no second file system")
+        self.assertFalse(await self.store.link(DIGEST, elsewhere / "other"))
 
 
 class LayoutTests(LocalTestCase):
