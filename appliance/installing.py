@@ -86,13 +86,13 @@ def _carry_out(plan: Plan, tell: Callable[[str], object]) -> Installed:
     _prepare(plan, state, user)
     tell(f"Copying the program to {plan.layout.program(__version__)} …" if plan.program.directory else "")
     command = place(plan.layout, plan.program, __version__)
-    plan.layout.unit.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(plan.layout.unit, Unit(command, plan.data, state.writable).text.encode(), mode=0o644)
-    point(plan.layout.pointer, plan.data)
     installed = Installed(data=plan.data, command=command, owner=user, before=plan.before)
     if plan.is_of_this_machine:
         _relabel(plan)
         _check_runs(installed)
+    plan.layout.unit.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(plan.layout.unit, Unit(command, plan.data, state.writable).text.encode(), mode=0o644)
+    point(plan.layout.pointer, plan.data)
     _start(plan, tell)
     return installed
 
@@ -116,17 +116,21 @@ def _relabel(plan: Plan) -> None:
     """What SELinux, if it is here, thinks of these files follows from where they are, and not from where they were."""
     program = shutil.which("restorecon", path="/usr/sbin:/sbin")
     if program is not None:
-        places = (plan.layout.programs, plan.layout.command, plan.layout.unit, plan.here)
+        places = (plan.layout.programs, plan.layout.command, plan.here)
         there = [str(path) for path in places if path.exists()]
         subprocess.run([program, "-RF", *there], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def _check_runs(installed: Installed) -> None:
-    done = installed.run("version")
-    if done.returncode:
+    try:
+        done = installed.run("version")
+        why = (done.stderr.strip()[-1000:] or f"status {done.returncode}") if done.returncode else ""
+    except OSError as error:
+        why = str(error.strerror)
+    if why:
         raise InstallFailed(
-            f"The user {USER} cannot run {' '.join(installed.command)}, so nothing was started: "
-            f"{done.stderr.strip() or done.returncode}. Put the program where every user can read it."
+            f"The user {USER} cannot run {installed.command[0]}, so nothing was started: {why}. Put the program where "
+            "every user can read it."
         )
 
 

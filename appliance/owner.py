@@ -20,7 +20,6 @@ import attrs
 from appliance.layout import USER, Layout
 
 _THIS_MACHINE: Final = Path("/")
-_PR_SET_KEEPCAPS: Final = 8
 _CAPABILITIES_V3: Final = 0x20080522
 _CAP_DAC_OVERRIDE: Final = 1
 
@@ -107,14 +106,14 @@ def become(data: Path, *, reaching: bool = False) -> None:
     status = data.stat()
     if status.st_uid == 0:
         return
-    if reaching:
-        _ask(_libc().prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setgroups([])
     os.setgid(status.st_gid)
-    os.setuid(status.st_uid)
     os.umask(0o077)
-    if reaching:
+    if reaching:  # still root by his real number, for which access(2) looks
+        os.setresuid(0, status.st_uid, 0)
         _keep(_CAP_DAC_OVERRIDE)
+    else:
+        os.setuid(status.st_uid)
 
 
 def _keep(capability: int) -> None:
@@ -123,13 +122,5 @@ def _keep(capability: int) -> None:
     sets = (ctypes.c_uint32 * 6)(
         1 << capability, 1 << capability, 0
     )  # effective, permitted, inheritable; then above 31
-    _ask(_libc().capset(version, sets))
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _ask(result: int) -> None:
-    if result:
+    if ctypes.CDLL(None, use_errno=True).capset(version, sets):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
