@@ -7,6 +7,7 @@ machine must have; the loader's own words for it would help nobody, so that the 
 
 from __future__ import annotations
 
+import platform
 import shutil
 import struct
 import subprocess
@@ -20,11 +21,13 @@ from elftools.elf.elffile import ELFFile
 Entry = tuple[str, str, str]
 """A file of the program as PyInstaller lists it: its place in it, where it comes from, its kind."""
 
-SAME: Final = {("GLIBC_2.35", "hypot"): "GLIBC_2.2.5"}
+SAME: Final = {("GLIBC_2.35", "hypot")}
 """
-Symbols whose older version does the same for us. glibc 2.35 gave hypot a new one that sets errno by itself, where the
+Symbols whose first version does the same for us. glibc 2.35 gave hypot a new one that sets errno by itself, where the
 older one has a wrapper that does: it alone would keep CPython from glibc 2.34, which is RHEL 9's.
 """
+FIRST: Final = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
+"""The version of the symbols that glibc has had since it ran on these machines."""
 THEIRS: Final = {"libgcc_s.so.1"}
 """What glibc itself needs, so that it is everywhere; ours would need the newer glibc that it was made for."""
 SYSTEMS: Final = {"RHEL 8": "2.28", "RHEL 9": "2.34", "Ubuntu 22.04": "2.35", "Debian 12": "2.36"}
@@ -52,12 +55,8 @@ def is_elf(path: Path) -> bool:
 
 
 def made_portable(binaries: Iterable[Entry], work: Path) -> list[Entry]:
-    """
-    The same files for older machines, too: Python's own are copies below `work`, without debugging symbols, and what
-    belongs to every C library stays where it belongs.
-    """
-    taken = [entry for entry in binaries if entry[0] not in THEIRS]
-    return [(place, str(_portable(place, source, work)), kind) for place, source, kind in taken]
+    """The same files; Python's own are copies below `work`, without debugging symbols and for older machines, too."""
+    return [(place, str(_portable(place, source, work)), kind) for place, source, kind in binaries]
 
 
 def _portable(place: str, source: str, work: Path) -> Path:
@@ -73,7 +72,7 @@ def _portable(place: str, source: str, work: Path) -> Path:
 
 
 def _get_along(path: Path) -> None:
-    """Let the library name an older version of those symbols for which that is the SAME."""
+    """Let the library name the first version of those symbols for which that is the SAME."""
     with path.open("r+b") as file:
         elf = ELFFile(file)
         section = elf.get_section_by_name(".gnu.version_r")
@@ -87,13 +86,12 @@ def _get_along(path: Path) -> None:
 def _replacements(elf: Any, section: Any) -> Iterator[tuple[int, bytes]]:
     """Where to write what: an `Elf64_Vernaux` (LSB, symbol versioning) gets the hash and the name of another one."""
     entries = list(_entries(elf, section))
+    first = next((raw for _, name, _, raw in entries if name == FIRST.get(platform.machine())), None)
     for offset, name, index, _ in entries:
         users = _users(elf, index)
-        older = {SAME.get((name, user)) for user in users}
-        if users and len(older) == 1 and None not in older:
-            hashed, text = next((raw[:4], raw[8:12]) for _, other, _, raw in entries if other == next(iter(older)))
-            yield offset, hashed
-            yield offset + 8, text
+        if first and users and all((name, user) in SAME for user in users):
+            yield offset, first[:4]
+            yield offset + 8, first[8:12]
 
 
 def _entries(elf: Any, section: Any) -> Iterator[tuple[int, str, int, bytes]]:

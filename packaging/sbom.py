@@ -79,8 +79,8 @@ def _license(owner: Distribution) -> str:
     """As an expression of SPDX, or else in the package's own words."""
     told = owner.metadata
     kinds = [one.removeprefix(LICENSED) for one in told.get_all("Classifier") or () if one.startswith(LICENSED)]
-    brief = [one for one in (told.get("License") or "").splitlines() if one.strip()]
-    return told.get("License-Expression") or " AND ".join(kinds) or (brief or [""])[0]
+    own = told.get("License") or ""
+    return told.get("License-Expression") or (own if own and "\n" not in own else " AND ".join(kinds))
 
 
 def _of_system(libraries: set[Path]) -> Iterator[dict[str, Any]]:
