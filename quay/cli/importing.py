@@ -236,18 +236,9 @@ class _Shown(Meter):
 
 
 def _report(tally: Tally, *, dry: bool) -> Iterator[str]:
-    would = "would come" if dry else "came"
-    untagged = f", {tally.untagged} manifests without a tag" if tally.untagged else ""
-    yield (
-        f"{tally.tags} tags of {tally.repositories} repositories {would}{untagged}; {tally.same} were here already. "
-        f"{tally.blobs} blobs of {size(tally.total if dry else tally.done)} {'would be' if dry else 'were'} taken."
-    )
-    if tally.here:
-        yield f"{size(tally.here)} need not be taken: other repositories of this import have them."
-    others = [f"{noun}: {count}" for noun, count in tally.made.items() if count]
-    if others:
-        yield f"Besides, {would}: {', '.join(others)}."
-    yield from tally.notes
+    from quay.importing.report import summary
+
+    yield from summary(tally, size, dry=dry)
     if tally.troubles:
         yield f"What {'cannot' if dry else 'did not'} come ({tally.troubles}):"
         yield from (f"  {problem.what}: {problem.why}" for problem in tally.problems)

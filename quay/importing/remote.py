@@ -14,6 +14,7 @@ from quay.oci.reference import Digest, Tag
 from quay.registry.client import RegistryClient, RemoteMissing, RemoteRefused
 from quay.registry.uploads import Uploads
 
+SECRET: Final = "password of an import"  # noqa: S105  what it is sealed for, while a job waits
 OWNER: Final = "$import"
 """Whose uploads these are: no principal is called so, so nobody else can go on with them."""
 

@@ -5,6 +5,7 @@ What an import did, does, or would do: counted as it goes, and told at the end, 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
@@ -65,3 +66,19 @@ class Tally:
 def plain(text: str) -> str:
     """`text` on one line, without what would confuse a terminal."""
     return "".join(character if character.isprintable() else " " for character in text[:1000])
+
+
+def summary(tally: Tally, size: Callable[[int], str], *, dry: bool) -> Iterator[str]:
+    """What there is to say at the end, or after a look (`dry`), but for what did not come; `size` spells bytes."""
+    would = "would come" if dry else "came"
+    untagged = f", {tally.untagged} manifests without a tag" if tally.untagged else ""
+    yield (
+        f"{tally.tags} tags of {tally.repositories} repositories {would}{untagged}; {tally.same} were here already. "
+        f"{tally.blobs} blobs of {size(tally.total if dry else tally.done)} {'would be' if dry else 'were'} taken."
+    )
+    if tally.here:
+        yield f"{size(tally.here)} need not be taken: other repositories of this import have them."
+    others = [f"{noun}: {count}" for noun, count in tally.made.items() if count]
+    if others:
+        yield f"Besides, {would}: {', '.join(others)}."
+    yield from tally.notes

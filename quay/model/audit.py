@@ -53,6 +53,7 @@ service_key_create service_key_approve service_key_delete service_key_modify ser
 job_create job_cancel
 bundle_make bundle_receive bundle_verify bundle_load bundle_delete
 bundle_receipt_put bundle_receipt_delete bundle_key_trust bundle_key_distrust
+import_registry
 
 build_dockerfile setup_repo_trigger delete_repo_trigger toggle_repo_trigger start_build_trigger cancel_build
 

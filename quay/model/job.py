@@ -30,6 +30,7 @@ KINDS: Final[Mapping[str, str]] = {
     "bundle_make": "Making a bundle",
     "bundle_verify": "Verifying a bundle",
     "bundle_load": "Loading a bundle",
+    "import": "Importing from another registry",
 }
 """What can be asked for, and how people call it."""
 
@@ -39,6 +40,7 @@ LANES: Final[Mapping[str, str]] = {
     "bundle_make": "bundles",
     "bundle_verify": "bundles",
     "bundle_load": "bundles",
+    "import": "imports",
 }
 """The kinds that do not wait for those of the lane `jobs`, and theirs."""
 

@@ -49,7 +49,7 @@ class Order:
     What somebody wants. `user` is who does it, by name, and whose the organizations become that have to be made; None
     is the only superuser. All goes `below` a namespace, if one is given. With `dry`, nothing is changed. `begun` hears
     what is begun (looking, or bringing, which has no name), and what can be watched, and gives what is called about
-    twice a second.
+    twice a second. `beside`: this process is no server itself.
     """
 
     choice: Choice = attrs.field(factory=Choice)
@@ -57,6 +57,8 @@ class Order:
     user: str | None = None
     public: bool = False
     dry: bool = False
+    beside: bool = True
+    ip: str = ""
     begun: Callable[[str, Tally], Callable[[], object]] = lambda what, tally: lambda: None
 
 
@@ -69,7 +71,11 @@ async def from_registry(
     """
     egress = Egress(reactor, policy_for(core.config, url))
     egress.trust = core.egress.trust if ca is None else await core.threads.blobs.run(authorities, ca)
-    client = RegistryClient(reactor, egress, url, credentials)
+    return await from_client(reactor, core, RegistryClient(reactor, egress, url, credentials), order)
+
+
+async def from_client(reactor: Any, core: Core, client: RegistryClient, order: Order) -> Tally:
+    """As `from_registry`, by a client that is there."""
     await client.check()
     source = RemoteSource(client, core.registry.uploads)
     return await _imported(reactor, core, source, order, _all_of(core, source, order))
@@ -158,7 +164,8 @@ async def _imported(
     Look at what is to come, and then, unless that was all that is wanted, bring it: `work` does both. A server that
     runs beside this hears that something was changed.
     """
-    caller = attrs.evolve(await core.database.read(superuser, order.user, core.policy), user_agent=AGENT)
+    caller = await core.database.read(superuser, order.user, core.policy)
+    caller = attrs.evolve(caller, user_agent=AGENT, ip=order.ip)
     places = Places(core.database, core.policy, core.bus, caller, order.below, order.public, anywhere=succession)
     room, memory = Room(room_of(core)), Memory()
 
@@ -166,7 +173,8 @@ async def _imported(
         cpu = core.threads.cpu
         return Bringer(origin, core.registry, core.database, places, cpu, room, dry=dry, memory=memory)
 
-    core.cache.trusted = lambda: False  # nobody tells this process what a server beside it changes
+    if order.beside:
+        core.cache.trusted = lambda: False  # nobody tells this process what a server beside it changes
     looking = bringer(dry=True)
     with watched(reactor, order.begun("Looking at", looking.tally)):
         found = await work(looking)
@@ -179,7 +187,8 @@ async def _imported(
         with watched(reactor, order.begun("", bringing.tally)):
             return await work(bringing)
     finally:
-        await forget_beside(core)
+        if order.beside:
+            await forget_beside(core)
 
 
 async def _judged(found: Tally, room: Room, origin: Origin) -> Tally:

@@ -25,6 +25,7 @@ from quay.registry.scrub import Scrub
 from quay.service.backups import Backups
 from quay.service.bundle_jobs import BundleJobs
 from quay.service.core import Core
+from quay.service.import_jobs import ImportJobs
 
 log = Logger()
 
@@ -72,6 +73,7 @@ class Jobs:
             "backup": self._backup,
             "verify": self._verify,
             **BundleJobs(reactor, core).kinds,
+            "import": ImportJobs(reactor, core).run,
         }
         self._kinds = {kind: kinds[kind] for kind in job.KINDS if job.lane_of(kind) == lane}
 

@@ -5,9 +5,11 @@ pulled and compared; what could not come is told; and a kill in the middle loses
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -280,6 +283,37 @@ def test_some_of_another_server_of_ours(target: RunningQuay, tmp_path: Path) -> 
     listed = client.call("GET", "mirror/team/app", f"referrers/{digest_of(image.moved)}").expect(200)
     assert digest_of(signature).encode() in listed.body
     client.close()
+
+
+def test_a_job_of_the_server(origin: Origin, tmp_path: Path) -> None:
+    """Asked for through the API, the server itself imports, under its own rules, and says how far it is."""
+    with origin, RunningQuay(tmp_path / "target", {"QUAY_EGRESS_NETWORKS": '["127.0.0.1/32"]'}) as server:
+        server.add_user("boss", superuser=True)
+        token = server.command("token", "create", "boss", "--scope", "super:user").strip()
+        wanted = {"registry": origin.url, "repositories": "team/*", "tags": "1.0 2.0"}
+        uuid = ask(server, token, "POST", "/superuser/imports/", wanted)["job"]
+        deadline = time.monotonic() + PATIENCE
+        while (job := ask(server, token, "GET", f"/superuser/jobs/{uuid}"))["state"] in ("waiting", "running"):
+            assert time.monotonic() < deadline, job
+            time.sleep(0.1)
+        assert job["state"] == "done", job
+        assert "4 tags of 2 repositories came" in job["log"] and job["done"] == job["total"] > 0, job
+        chosen = {(repository, tag) for repository in REPOSITORIES[:2] for tag in ("1.0", "2.0")}
+        assert_pulled(server, {name: origin.images[name] for name in chosen})
+        [kept] = sqlite3.connect(server.data / "quay.db").execute("SELECT cursor FROM job").fetchone()
+        assert json.loads(kept) == {}
+
+
+def ask(server: RunningQuay, token: str, method: str, path: str, body: object = None) -> Any:
+    """What the API says to whoever has the token."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    connection.request(method, f"/api/v1{path}", None if body is None else json.dumps(body), headers)
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    assert answer.status in (200, 201), (answer.status, said)
+    return json.loads(said)
 
 
 def _push_index(client: Client, repository: str, image: Image) -> bytes:

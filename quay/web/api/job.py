@@ -21,8 +21,8 @@ from quay.web.api.views import http_date, optional_date
 routes = Routes("jobs", "Long work on this installation, for superusers.")
 
 Offered = Literal["gc", "fsck", "repair", "scrub", "backup", "verify"]
-Kind = Literal[Offered, "bundle_make", "bundle_verify", "bundle_load"]
-"""Jobs on bundles are asked for where the bundles are."""
+Kind = Literal[Offered, "bundle_make", "bundle_verify", "bundle_load", "import"]
+"""Jobs on bundles are asked for where the bundles are, and imports with what they need to know."""
 _POWER: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed, "always": True}
 
 

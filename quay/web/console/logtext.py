@@ -107,6 +107,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "bundle_receipt_delete": "Deleted the receipt {receipt}",
     "bundle_key_trust": "Trusts the key {key}[ with the fingerprint {fingerprint}]",
     "bundle_key_distrust": "Trusts the key {key} no more",
+    "import_registry": "Asked for an import from {registry}[ into {into}]",
     "create_global_message": "Published a message[ ({severity})]",
     "delete_global_message": "Withdrew a message",
 }

@@ -129,6 +129,7 @@ def calls(tenant):
     yield "deleteBundle", root, f"/superuser/bundles/{kept['bundles'][0]['uuid']}", None
     yield "trustBundleKey", root, "/superuser/bundles/keys", {"name": "far", "pem": kept["pem"]}
     yield "distrustBundleKey", root, "/superuser/bundles/keys/far", None
+    yield "importRegistry", root, "/superuser/imports/", {"registry": "registry.example.com"}
     yield "createServiceKey", root, "/superuser/keys", {"service": "other", "expiration": None}
     kid = next(key["kid"] for key in root.get("/superuser/keys").json["keys"] if key["service"] == "other")
     yield "updateServiceKey", root, f"/superuser/keys/{kid}", {"name": "n"}
