@@ -131,14 +131,19 @@ def _written(directory: Path) -> tuple[float, int]:
         return time.perf_counter() - began, shutil.disk_usage(directory).free
     except OSError as error:
         raise DirectoryUnfit(
-            f"Blobs cannot be kept in {directory}: {error.strerror}. Let the user of this server write there, or "
-            "choose another directory."
+            f"Blobs cannot be kept in {directory}: {error.strerror}. {_WAYS.get(error.errno or 0, _WAY)}, or choose "
+            "another directory."
         ) from error
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
             if made:  # it was only tried: the storage makes it when it is there for good
                 directory.rmdir()
+
+
+_WAY: Final = "Let the user of this server write there"
+_WAYS: Final = {errno.EROFS: "Let the service write there, as root (`quay install --writable DIRECTORY`)"}
+"""systemd shows a service everything read-only that its unit does not name."""
 
 
 def _is_name(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,3 +122,14 @@ def test_everything_that_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed) as failed:
         keeping(tmp_path, database="sqlite", redis={"host": "x"}, blobs="file")
     assert len(failed.value.problems) == 2
+
+
+def test_a_directory_that_the_service_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What systemd shows read-only is told apart from what belongs to somebody else, with what root does about it."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(CheckFailed, match=r"Read-only file system\. Let the service write there.*--writable"):
+        keeping(tmp_path, blobs="elsewhere")
