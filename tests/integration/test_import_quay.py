@@ -17,8 +17,8 @@ import pytest
 
 from tests.distribution import MANIFEST, Client, Image, digest_of
 from tests.integration.test_import import command
+from tests.other_quay import KEY, OtherQuay
 from tests.postgres import PostgresServer
-from tests.predecessor import KEY, OtherQuay
 from tests.server import RunningQuay
 
 INDEX = "application/vnd.oci.image.index.v1+json"

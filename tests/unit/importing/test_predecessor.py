@@ -28,7 +28,7 @@ from quay.importing.source import SourceError
 from quay.model import namespace, permission, repository, team
 from quay.oci.reference import RepositoryName
 from tests.distribution import Image
-from tests.predecessor import KEY, OtherQuay
+from tests.other_quay import KEY, OtherQuay
 from tests.unit.importing.house import ImportCase
 
 NOW = int(time.time() * 1000)
