@@ -12,13 +12,15 @@ from pathlib import Path
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from quay.bundles.cargo import Cargo, Named, cargo_of
+from quay.bundles.cargo import Cargo, Named
 from quay.bundles.choice import Choices
 from quay.bundles.depot import Depot
+from quay.bundles.extents import FileUnreadable
 from quay.bundles.gathering import Gathering, Plan, planned
 from quay.bundles.loading import Into, Loading, Outcome, Progress
+from quay.bundles.opening import cargo_of
 from quay.bundles.receipts import receipt_of
-from quay.bundles.shelf import FileUnreadable, Shelf
+from quay.bundles.shelf import Shelf
 from quay.bundles.signing import SIGNED_LIMIT, PublicKey, Signer, TrustedKeys, opened
 from quay.bundles.verifying import Verification
 from quay.bundles.waybill import Receipt

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from quay.bundles.depot import DRAFT
-from quay.bundles.shelf import check_room
+from quay.bundles.extents import check_room
 from quay.bundles.waybill import BundleInvalid
 from quay.interfaces import IBlobSource, IFileSlice, IPool
 from quay.registry.archives.stream import Inlet

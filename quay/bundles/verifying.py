@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from quay.bundles.cargo import Cargo
+from quay.bundles.extents import Extent, FileUnreadable
 from quay.bundles.loading import Progress
-from quay.bundles.shelf import Extent, FileUnreadable, Scanned
+from quay.bundles.scanning import Scanned
 from quay.bundles.volumes import SUMS
 from quay.bundles.waybill import Referrer, Shipment
 from quay.interfaces import IPool

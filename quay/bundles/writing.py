@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from quay.bundles.depot import DRAFT
+from quay.bundles.extents import check_room
 from quay.bundles.gathering import Gathered, Plan
 from quay.bundles.loading import Progress
-from quay.bundles.shelf import check_room
 from quay.bundles.volumes import SUMS, Volume
 from quay.interfaces import IBlobSource, IPool
 from quay.oci import archive

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from quay.cli import bundle_trust
+from quay.cli.bundle_trust import choices_argument, read_file
 from quay.cli.common import Failure, explained, pass_surroundings, settled
 from quay.cli.meter import Meter, size
 from quay.config.surroundings import Surroundings
@@ -36,7 +38,6 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str | None)
 
 
 files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-choices_argument = click.argument("choices", nargs=-1, metavar="[CHOICE]...")
 list_option = click.option(
     "--list", "listed", type=click.Path(path_type=Path, dir_okay=False), help="A file with a choice on each line."
 )
@@ -221,98 +222,16 @@ def load(
     _fail_if(outcome.failed, "could not be loaded")
 
 
-@bundle.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@choices_argument
-@pass_surroundings
-def receipt(surroundings: Surroundings, file: Path, choices: tuple[str, ...]) -> None:
-    """Write what this registry has to FILE, for who makes the next bundle for it.
-
-    With a CHOICE, only what is in these repositories.
-    """
-    from quay.bundles import Choices
-    from quay.files import write_whole
-    from quay.service import bundles as service
-
-    async def work(core: Core, bundles: Bundles, reactor: Any) -> bytes:
-        return await bundles.receipt(Choices.parse(choices) if choices else None)
-
-    found = settled(surroundings)
-    with explained():
-        made = service.run(found, work)
-    try:
-        write_whole(file, made, mode=0o644)
-    except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.") from None
-    click.echo(f"Wrote {file}, {size(len(made))}. Give it to who makes the next bundle.")
-
-
-@bundle.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@pass_surroundings
-def key(surroundings: Surroundings, file: Path | None) -> None:
-    """Print the public key of this installation, or write it to FILE: the far side trusts it.
-
-    Its fingerprint goes to standard error, to be compared.
-    """
-    from quay.files import write_whole
-    from quay.service import bundles as service
-
-    async def work(core: Core, bundles: Bundles, reactor: Any) -> Any:
-        return bundles.key
-
-    with explained():
-        public = service.run(settled(surroundings), work)
-    if file is None:
-        click.echo(public.pem, nl=False)
-    else:
-        try:
-            write_whole(file, public.pem.encode(), mode=0o644)
-        except OSError as error:
-            raise Failure(f"{file} cannot be written: {error.strerror}.") from None
-    click.echo(public.fingerprint, err=True)
-
-
-@bundle.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--name", help="Whose key it is; else the name of the file.")
-@click.option("--remove", metavar="NAME", help="Trust the key of this name no more.")
-@pass_surroundings
-def trust(surroundings: Surroundings, file: Path | None, name: str | None, remove: str | None) -> None:
-    """Trust the key in FILE: bundles that are signed with it are taken.
-
-    Without FILE, list the keys that are trusted.
-    """
-    from quay.bundles.signing import PublicKey
-    from quay.service import bundles as service
-
-    async def work(core: Core, bundles: Bundles, reactor: Any) -> list[str]:
-        keys, wait = bundles.keys, core.threads.blobs.run
-        if remove is not None:
-            if not await wait(keys.remove, remove):
-                raise Failure(f"There is no key of the name {remove!r}.")
-        elif file is not None:
-            await wait(keys.add, name or file.stem, PublicKey.parse(await wait(_read, file)))
-        return [f"{owner}\t{one.fingerprint}" for owner, one in (await wait(keys.all)).items()]
-
-    with explained():
-        for line in service.run(settled(surroundings), work):
-            click.echo(line)
+bundle.add_command(bundle_trust.receipt)
+bundle.add_command(bundle_trust.key)
+bundle.add_command(bundle_trust.trust)
 
 
 # --- what the commands have in common -------------------------------------------------------------------------------
 
 
 def _lines(choices: Sequence[str], listed: Path | None) -> list[str]:
-    return [*choices, *(_read(listed).decode("utf-8", "replace").splitlines() if listed is not None else ())]
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(4 * 1024 * 1024)
-    except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.") from None
+    return [*choices, *(read_file(listed).decode("utf-8", "replace").splitlines() if listed is not None else ())]
 
 
 async def _order(
@@ -336,7 +255,7 @@ async def _opened(
     from quay.bundles import Named
     from quay.bundles.signing import PublicKey
 
-    keys = {} if key is None else {str(key): PublicKey.parse(_read(key))}
+    keys = {} if key is None else {str(key): PublicKey.parse(read_file(key))}
     name = None if named is None else Named.parse(named)
     return await bundles.open(files, unsigned=unsigned, named=name, also=keys)
 

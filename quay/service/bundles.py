@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 from quay.auth.principal import Principal
 from quay.bundles import Bundles, Cargo
 from quay.bundles.depot import Depot
-from quay.bundles.shelf import check_room
+from quay.bundles.extents import check_room
 from quay.bundles.signing import PURPOSE, Signer
 from quay.config import Config
 from quay.database import Transaction

@@ -11,33 +11,23 @@ from typing import Annotated, Any, Final, TypedDict
 from quay.bundles import Choices, Into, Named, Order, Plan
 from quay.bundles.depot import KEPT_S, Kept
 from quay.bundles.gathering import Gathered
-from quay.bundles.signing import SIGNED_LIMIT, PublicKey
 from quay.bundles.stored import received, sent
 from quay.bundles.waybill import BundleInvalid, Receipt
 from quay.database import Transaction
 from quay.model import job as jobs
 from quay.oci.ranges import parse_range
 from quay.web.api import needs
+from quay.web.api.bundle_trust import CHANGES, OCTETS, POWER, KeyView, VolumeView, recorded, routes
 from quay.web.api.call import Call
 from quay.web.api.errors import Conflict, NotFound
-from quay.web.api.route import Routes
 from quay.web.api.shapes import Schema
 from quay.web.api.views import http_date
 from quay.web.send import send_source
 
-routes = Routes("bundles", "Images for registries that cannot be reached, for superusers.")
+__all__ = ["routes"]
 
-OCTETS: Final = "application/octet-stream"
-JOSE: Final = "application/jose"
 SHOWN: Final = 500
 """Tags of a plan that are listed; the others are counted."""
-_POWER: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed, "always": True}
-_CHANGES: Final[dict[str, Any]] = {"when": lambda config: config.super_users_allowed}
-
-
-class VolumeView(TypedDict):
-    name: str
-    size: int
 
 
 class BundleView(TypedDict):
@@ -50,11 +40,6 @@ class BundleView(TypedDict):
     size: int
     touched: str
     until: str
-
-
-class KeyView(TypedDict):
-    name: str
-    fingerprint: str
 
 
 class BundlesView(TypedDict):
@@ -136,12 +121,7 @@ class BegunView(TypedDict):
     job: str
 
 
-class TrustKey(TypedDict):
-    name: Annotated[str, Schema(maxLength=64, description="Whose key it is")]
-    pem: Annotated[str, Schema(maxLength=4096, description="The public key, as `quay bundle key` prints it")]
-
-
-@routes.get("/superuser/bundles/", "listBundles", needs.superuser, **_POWER)
+@routes.get("/superuser/bundles/", "listBundles", needs.superuser, **POWER)
 async def list_bundles(call: Call) -> BundlesView:
     """List the bundles that are kept here, the receipts of others, and the keys that are trusted."""
     bundles, wait = call.means.bundles, call.means.disk.run
@@ -160,14 +140,14 @@ async def list_bundles(call: Call) -> BundlesView:
     }
 
 
-@routes.get("/superuser/bundles/plan", "planBundle", needs.superuser, **_POWER)
+@routes.get("/superuser/bundles/plan", "planBundle", needs.superuser, **POWER)
 async def plan(call: Call, query: PlanQuery) -> PlanView:
     """Say what a bundle would have, and how large it would be."""
     order = await _order(call, query["choices"], query["platforms"], query["limit"], query["receipt"])
     return _planned(await call.means.bundles.plan(order))
 
 
-@routes.post("/superuser/bundles/", "makeBundle", needs.superuser, status=201, fresh=True, **_POWER)
+@routes.post("/superuser/bundles/", "makeBundle", needs.superuser, status=201, fresh=True, **POWER)
 async def make(call: Call, body: MakeBundle) -> BegunView:
     """Make a bundle: a job does it."""
     choices, platforms = body.get("choices", ""), body.get("platforms", "")
@@ -185,7 +165,7 @@ async def make(call: Call, body: MakeBundle) -> BegunView:
     return await _job(call, kept, "bundle_make", choices=" ".join(choices.split())[:500])
 
 
-@routes.post("/superuser/bundles/incoming", "receiveBundle", needs.superuser, status=201, **_CHANGES)
+@routes.post("/superuser/bundles/incoming", "receiveBundle", needs.superuser, status=201, **CHANGES)
 async def receive(call: Call) -> BundleView:
     """Begin to bring a bundle: its volumes come next."""
     kept = await _begun(call, "received", {"name": ""})
@@ -197,9 +177,7 @@ async def receive(call: Call) -> BundleView:
     return _view(kept)
 
 
-@routes.put(
-    "/superuser/bundles/<bundle>/volumes/<volume>", "putBundleVolume", needs.superuser, takes=OCTETS, **_CHANGES
-)
+@routes.put("/superuser/bundles/<bundle>/volumes/<volume>", "putBundleVolume", needs.superuser, takes=OCTETS, **CHANGES)
 async def put_volume(call: Call, bundle: str, volume: str) -> VolumeView:
     """Bring one volume of a bundle, or an archive of images; it replaces one of the same name."""
     kept = await _found(call, bundle)
@@ -209,7 +187,7 @@ async def put_volume(call: Call, bundle: str, volume: str) -> VolumeView:
     return {"name": volume, "size": size}
 
 
-@routes.get("/superuser/bundles/<bundle>/volumes/<volume>", "getBundleVolume", needs.superuser, gives=OCTETS, **_POWER)
+@routes.get("/superuser/bundles/<bundle>/volumes/<volume>", "getBundleVolume", needs.superuser, gives=OCTETS, **POWER)
 async def get_volume(call: Call, bundle: str, volume: str) -> None:
     """Fetch one volume of a bundle; a part of it, where a Range is asked for."""
     kept = await _found(call, bundle)
@@ -226,7 +204,7 @@ async def get_volume(call: Call, bundle: str, volume: str) -> None:
     await send_source(request, source, span, reactor=call.means.clock, pool=call.means.disk)
 
 
-@routes.post("/superuser/bundles/<bundle>/load", "loadBundle", needs.superuser, status=201, fresh=True, **_CHANGES)
+@routes.post("/superuser/bundles/<bundle>/load", "loadBundle", needs.superuser, status=201, fresh=True, **CHANGES)
 async def load(call: Call, bundle: str, body: LoadBundle) -> BegunView:
     """Load a bundle that was brought, or verify it: a job does it, as a push by who asks for it."""
     kept = await _found(call, bundle)
@@ -241,66 +219,12 @@ async def load(call: Call, bundle: str, body: LoadBundle) -> BegunView:
     return await _job(call, kept, "bundle_verify" if body.get("verify") else "bundle_load", into=" ".join(into))
 
 
-@routes.delete("/superuser/bundles/<bundle>", "deleteBundle", needs.superuser, **_POWER)
+@routes.delete("/superuser/bundles/<bundle>", "deleteBundle", needs.superuser, **POWER)
 async def delete(call: Call, bundle: str) -> None:
     """Delete a bundle that is kept here; what was loaded of it stays."""
     kept = await _found(call, bundle)
     await call.means.disk.run(call.means.bundles.depot.remove, kept.uuid)
-    await _recorded(call, "bundle_delete", bundle=kept.uuid)
-
-
-@routes.get("/superuser/bundles/receipt", "getBundleReceipt", needs.superuser, gives=JOSE, **_POWER)
-async def get_receipt(call: Call) -> None:
-    """Fetch a receipt: what this registry has, for who makes the next bundle for it."""
-    made = await call.means.bundles.receipt()
-    request = call.request
-    request.setHeader("Content-Type", JOSE)
-    request.setHeader("Content-Disposition", 'attachment; filename="receipt.jws"')
-    request.setHeader("Content-Length", str(len(made)))
-    request.write(made)
-    request.finish()
-
-
-@routes.put("/superuser/bundles/receipts/<name>", "putBundleReceipt", needs.superuser, takes=OCTETS, **_CHANGES)
-async def put_receipt(call: Call, name: str) -> VolumeView:
-    """Bring the receipt of a far side, under a name; it replaces the one before."""
-    bundles = call.means.bundles
-    path = bundles.depot.receipt(name)
-    size = await received(call.request.body, path, call.means.disk, limit=SIGNED_LIMIT)
-    try:
-        await bundles.read_receipt(path)
-    except BaseException:
-        await call.means.disk.run(path.unlink, missing_ok=True)
-        raise
-    await _recorded(call, "bundle_receipt_put", receipt=name)
-    return {"name": name, "size": size}
-
-
-@routes.delete("/superuser/bundles/receipts/<name>", "deleteBundleReceipt", needs.superuser, **_CHANGES)
-async def delete_receipt(call: Call, name: str) -> None:
-    """Delete the receipt of a far side."""
-    try:
-        await call.means.disk.run(call.means.bundles.depot.receipt(name).unlink)
-    except FileNotFoundError:
-        raise NotFound(f"There is no receipt {name[:100]!r}.") from None
-    await _recorded(call, "bundle_receipt_delete", receipt=name)
-
-
-@routes.post("/superuser/bundles/keys", "trustBundleKey", needs.superuser, status=201, fresh=True, **_CHANGES)
-async def trust(call: Call, body: TrustKey) -> KeyView:
-    """Trust the key of another registry: bundles and receipts that are signed with it are taken."""
-    key = PublicKey.parse(body["pem"].encode())
-    await call.means.disk.run(call.means.bundles.keys.add, body["name"], key)
-    await _recorded(call, "bundle_key_trust", key=body["name"], fingerprint=key.fingerprint)
-    return {"name": body["name"], "fingerprint": key.fingerprint}
-
-
-@routes.delete("/superuser/bundles/keys/<name>", "distrustBundleKey", needs.superuser, fresh=True, **_CHANGES)
-async def distrust(call: Call, name: str) -> None:
-    """Trust a key no more."""
-    if not await call.means.disk.run(call.means.bundles.keys.remove, name):
-        raise NotFound(f"There is no key of the name {name[:80]!r}.")
-    await _recorded(call, "bundle_key_distrust", key=name)
+    await recorded(call, "bundle_delete", bundle=kept.uuid)
 
 
 # --- what they have in common -------------------------------------------------------------------------------------
@@ -346,13 +270,6 @@ async def _job(call: Call, kept: Kept, kind: str, **facts: Any) -> BegunView:
         raise Conflict(str(error)) from error
     call.means.work_now(jobs.lane_of(kind))
     return {"uuid": kept.uuid, "job": made}
-
-
-async def _recorded(call: Call, kind: str, **facts: Any) -> None:
-    def record(txn: Transaction) -> None:
-        call.record(txn, kind, **facts)
-
-    await call.write(record)
 
 
 def _view(one: Kept) -> BundleView:

@@ -23,7 +23,8 @@ def near(make_application):
 
 @pytest.fixture
 def far(make_application):
-    return Site(make_application(SUPER_USERS=["devtable"]))
+    """Another registry: its secret is its own, and so is its key."""
+    return Site(make_application(SUPER_USERS=["devtable"], SECRET_KEY="the secret of the far side"))
 
 
 class Site:

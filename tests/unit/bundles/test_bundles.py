@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from quay.bundles import Named
 from quay.bundles.choice import ChoiceInvalid
-from quay.bundles.shelf import NoRoom
+from quay.bundles.extents import NoRoom
 from quay.bundles.signing import Untrusted
 from quay.bundles.waybill import BundleInvalid, Receipt
 from quay.bundles.writing import BlobRotted, CannotWrite
@@ -339,7 +339,7 @@ def test_nothing_half(near: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         near.make("acme/web")
     with pytest.raises(CannotWrite, match="no directory"):
         near.make("acme/web", target="nowhere/bundle")
-    monkeypatch.setattr("quay.bundles.shelf.RESERVE", 2**60)
+    monkeypatch.setattr("quay.bundles.extents.RESERVE", 2**60)
     with pytest.raises(NoRoom):
         near.make("acme/web", target="full")
     monkeypatch.undo()

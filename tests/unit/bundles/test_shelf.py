@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from quay.bundles.shelf import FileUnreadable, NoRoom, Shelf, check_room
+from quay.bundles.extents import FileUnreadable, NoRoom, check_room
+from quay.bundles.shelf import Shelf
 from quay.bundles.volumes import piece
 from quay.bundles.waybill import BundleInvalid
 from quay.oci.reference import Digest
