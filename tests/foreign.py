@@ -37,7 +37,9 @@ class ForeignRegistry:
     they are answered as they should be. `asked` has every request, and `pages` how long a page of a list is.
     """
 
-    def __init__(self, *, user: str = "", password: str = "", basic: bool = False, referrers: bool = True) -> None:
+    def __init__(
+        self, *, user: str = "", password: str = "", basic: bool = False, referrers: bool = True, context: Any = None
+    ) -> None:
         self.repositories: dict[str, Kept] = {}
         self.odd: dict[str, list[Misbehave]] = {}
         self.asked: list[tuple[str, str]] = []
@@ -46,11 +48,19 @@ class ForeignRegistry:
         self._user, self._password, self._basic = user, password, basic
         site = Site(_Everything(self))
         site.noisy = False
-        self._listening = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self._listening = (
+            reactor.listenTCP(0, site, interface="127.0.0.1")
+            if context is None
+            else reactor.listenSSL(0, site, context, interface="127.0.0.1")
+        )
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listening.getHost().port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        return int(self._listening.getHost().port)
 
     def close(self) -> Any:
         return self._listening.stopListening()

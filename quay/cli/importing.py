@@ -30,6 +30,7 @@ WIDE: Final = 120
 """Columns of a terminal that has room for a bar beside what is under way."""
 SECRET_LIMIT: Final = 64 * 1024
 PASSWORD: Final = "SOURCE_PASSWORD"  # noqa: S105  the name of a variable
+TOKEN: Final = "SOURCE_TOKEN"  # noqa: S105  as above
 AUTH_FILE: Final = "REGISTRY_AUTH_FILE"
 
 
@@ -72,6 +73,7 @@ def _common(command: F) -> F:
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"Log in as in this file of docker or podman; else ${AUTH_FILE}.",
 )
+@click.option("--quay-api", is_flag=True, help=f"List repositories through Quay's API, with the token in ${TOKEN}.")
 @click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="Believe the CAs in this PEM file.")
 @pass_surroundings
 def registry(
@@ -84,6 +86,7 @@ def registry(
     username: str | None,
     password_stdin: bool,
     auth_file: Path | None,
+    quay_api: bool,
     ca: Path | None,
     **wanted: Any,
 ) -> None:
@@ -96,9 +99,12 @@ def registry(
     if everything == bool(repositories):
         raise click.UsageError("Say what to import: --all, or --repository GLOB.")
     credentials = _credentials(surroundings, url, username, password_stdin, auth_file)
+    token = surroundings.environ.get(TOKEN) if quay_api else None
+    if quay_api and not token:
+        raise click.UsageError(f"There is no OAuth token of the Quay in ${TOKEN}.")
 
     async def work(reactor: Any, core: Core, order: Order) -> Tally:
-        return await service.from_registry(reactor, core, url, credentials, ca, order)
+        return await service.from_registry(reactor, core, url, credentials, order, ca=ca, quay_token=token)
 
     _run(surroundings, work, repositories=repositories, referrers=not no_referrers, **wanted)
 

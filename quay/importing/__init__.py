@@ -94,7 +94,6 @@ class Importer:
         except REFUSALS as why:
             self.tally.problem(name, why)
             return
-        before = self.tally.tags
 
         async def bring(tag: str) -> None:
             await self._tag(filling, tag, choice)
@@ -108,7 +107,7 @@ class Importer:
                 await each(listed(await self._source.untagged(name)), bring_untagged, TAGS_AT_ONCE)
         except TROUBLE as why:
             self.tally.problem(name, why)
-        self.tally.repositories += self.tally.tags > before
+        self.tally.repositories += filling.tags > 0
 
     # --- one tag
 
@@ -150,6 +149,7 @@ class Importer:
             self.tally.note(f"{filling.label}:{tag} is {held} here, and {verb}.")
         await self._bringer.bring(filling, tree, tag)
         self.tally.tags += 1
+        filling.tags += 1
         return tree.root.digest
 
     async def _untagged(self, filling: Filling, digest: Digest) -> None:

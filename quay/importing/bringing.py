@@ -38,16 +38,19 @@ ENDS: Final = (StorageFull, Unavailable)
 class Filling:
     """
     A repository that the source calls `source`, and its `name` here; `target` is None until there is something in it.
+    `tags` counts those that came, or would.
     """
 
     source: str
     name: RepositoryName
     target: Repository | None
     reader: Reader
+    tags: int = 0
     turn: DeferredLock = attrs.field(factory=DeferredLock)
 
     @property
     def label(self) -> str:
+        """The name, as it is told."""
         return str(self.name)
 
 

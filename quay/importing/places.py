@@ -39,6 +39,8 @@ class Places:
         """What a repository of the source is called here. Raises `NameInvalid`."""
         text = spelled if self.below is None else f"{self.below}/{spelled}"
         name = RepositoryName.parse(text, self.policy.library_namespace)
+        if not self.policy.nested_names and "/" in name.path:
+            raise NameInvalid(f"{name} has more than two segments, and this registry does not take such names.")
         try:
             namespace.check_name(name.namespace)
         except NamespaceInvalid as unfit:

@@ -20,17 +20,22 @@ OWNER: Final = "$import"
 
 
 class RemoteSource:
-    """The registry behind `client`, whose blobs come through `uploads`."""
+    """
+    The registry behind `client`, whose blobs come through `uploads`; with a `quay_token`, its repositories are listed
+    through Quay's API.
+    """
 
     takes_room = True
 
-    def __init__(self, client: RegistryClient, uploads: Uploads) -> None:
+    def __init__(self, client: RegistryClient, uploads: Uploads, quay_token: str | None = None) -> None:
         self._client = client
         self._uploads = uploads
+        self._quay_token = quay_token
 
     async def repositories(self) -> AsyncIterator[str]:
+        token = self._quay_token
         try:
-            async for name in self._client.repositories():
+            async for name in self._client.repositories() if token is None else self._client.quay_repositories(token):
                 yield name
         except (RemoteRefused, RemoteMissing) as why:
             raise SourceError(

@@ -63,21 +63,31 @@ class Order:
 
 
 async def from_registry(
-    reactor: Any, core: Core, url: str, credentials: Credentials | None, ca: Path | None, order: Order
+    reactor: Any,
+    core: Core,
+    url: str,
+    credentials: Credentials | None,
+    order: Order,
+    *,
+    ca: Path | None = None,
+    quay_token: str | None = None,
 ) -> Tally:
     """
-    Bring what another registry has; `ca` is a file with the CAs to be believed. Raises what `Importer.run` raises,
+    Bring what another registry has; `ca` is a file with the CAs to be believed; with a `quay_token`, a Quay's
+    repositories are listed through its API. Raises what `Importer.run` raises,
     `EgressRefused`, and `Denied` if it is not clear who does it.
     """
     egress = Egress(reactor, policy_for(core.config, url))
     egress.trust = core.egress.trust if ca is None else await core.threads.blobs.run(authorities, ca)
-    return await from_client(reactor, core, RegistryClient(reactor, egress, url, credentials), order)
+    return await from_client(reactor, core, RegistryClient(reactor, egress, url, credentials), order, quay_token)
 
 
-async def from_client(reactor: Any, core: Core, client: RegistryClient, order: Order) -> Tally:
+async def from_client(
+    reactor: Any, core: Core, client: RegistryClient, order: Order, quay_token: str | None = None
+) -> Tally:
     """As `from_registry`, by a client that is there."""
     await client.check()
-    source = RemoteSource(client, core.registry.uploads)
+    source = RemoteSource(client, core.registry.uploads, quay_token)
     return await _imported(reactor, core, source, order, _all_of(core, source, order))
 
 

@@ -275,6 +275,10 @@ def test_some_of_another_server_of_ours(target: RunningQuay, tmp_path: Path) -> 
         assert (status, "credentials" in said) == (1, True), said
         status, said = command(target, *arguments, env={"SOURCE_PASSWORD": "password123"})
         assert (status, "2 tags of 1 repositories came" in said) == (0, True), said
+        token = source.command("token", "create", "team", "--scope", "repo:read").strip()
+        listing = ("registry", source.url, "--all", "--quay-api", "--dry-run", "--username", "team")
+        status, said = command(target, *listing, env={"SOURCE_PASSWORD": "password123", "SOURCE_TOKEN": token})
+        assert (status, "3 tags of 2 repositories would come" in said) == (0, True), said
     client = Client(target.host, "boss")
     client.pull("mirror/team/app", "1.0", image)
     assert client.manifest("mirror/team/app", "all") is None  # an image is all that was accepted, not an index

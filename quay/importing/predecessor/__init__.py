@@ -140,9 +140,8 @@ class Succession:
         except (*REFUSALS, RepositoryInvalid) as refused:
             self.tally.problem(name, refused)
             return
-        before = self.tally.tags
         await self._history.bring(held, filling, choice, account.time_machine_s)
-        self.tally.repositories += self.tally.tags > before
+        self.tally.repositories += filling.tags > 0
         if here is not None:
             await self._notifications(held, here)
             self._tell(await self._database.write(self._founder.close, here, held, estate))

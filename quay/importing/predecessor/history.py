@@ -89,6 +89,7 @@ class History:
         current = sum(map(self._is_current, lifetimes))
         if self.bringer.dry or filling.target is None:
             self.tally.tags += current
+            filling.tags += current
             self.tally.made["past lifetimes of tags"] += len(lifetimes) - current
             return
         past = [self._past(one) for one in lifetimes]
@@ -98,6 +99,7 @@ class History:
 
     def _recalled(self, filling: Filling, batch: Sequence[Past], done: Recalled) -> None:
         self.tally.tags += done.current
+        filling.tags += done.current
         self.tally.made["past lifetimes of tags"] += done.count - done.current
         self.tally.same += sum(one.end_ms is None for one in batch) - done.current - len(done.kept)
         for tag in done.kept:

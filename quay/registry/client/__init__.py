@@ -10,7 +10,6 @@ Source: OCI Distribution Specification 1.1; Docker Registry HTTP API V2; Docker 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from random import random as dice
 from typing import Any, Final
@@ -18,15 +17,23 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from quay.egress import Answer, Body, Egress, Stream
+from quay.egress import Body, Egress, Stream
 from quay.oci import media_types
-from quay.oci.errors import DigestInvalid
 from quay.oci.manifest import MANIFEST_LIMIT
 from quay.oci.reference import Digest, Tag
 from quay.registry.client.calls import Calls
 from quay.registry.client.challenge import Credentials
 from quay.registry.client.download import Download
 from quay.registry.client.errors import RemoteError, RemoteFailed, RemoteMissing, RemoteRefused, RemoteWrong
+from quay.registry.client.lists import (
+    PAGE_SIZE,
+    digest_of,
+    digests_of,
+    document_of,
+    listed,
+    listed_by_quay,
+    next_place,
+)
 
 __all__ = [
     "Credentials",
@@ -41,9 +48,6 @@ __all__ = [
 
 AT_ONCE: Final = 6
 """Requests under way to one registry; as many as docker and its kin make."""
-LIST_LIMIT: Final = 8 * 1024 * 1024
-PAGES: Final = 100_000
-PAGE_SIZE: Final = 1000
 MARGIN: Final = 1024 * 1024
 """So much more of a blob may come than was promised, before it is noticed at the latest."""
 
@@ -61,8 +65,7 @@ ACCEPT: Final = ", ".join(
 CATALOG: Final = "registry:catalog:*"
 DOCKER_HUB: Final = frozenset({"docker.io", "index.docker.io", "hub.docker.com"})
 """Names of Docker Hub under which no registry answers."""
-
-_NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel\s*=\s*\"?next\"?", re.IGNORECASE)
+DOCKER_HOST: Final = "registry-1.docker.io"
 
 
 @attrs.frozen
@@ -80,7 +83,7 @@ def base_of(name: str) -> str:
     if not separator:
         scheme, rest = "https", name
     host = rest.partition("/")[0]
-    return f"{scheme}://{'registry-1.docker.io' if host.lower() in DOCKER_HUB else host}/"
+    return f"{scheme}://{DOCKER_HOST if host.lower() in DOCKER_HUB else host}/"
 
 
 class RegistryClient:
@@ -100,6 +103,7 @@ class RegistryClient:
         random: Callable[[], float] = dice,
     ) -> None:
         self._calls = Calls(reactor, egress, base_of(name), credentials, random, at_once)
+        self._lists_referrers = True
 
     @property
     def host(self) -> str:
@@ -116,56 +120,39 @@ class RegistryClient:
 
     async def repositories(self) -> AsyncIterator[str]:
         """Every repository in its catalog, as far as it shows that."""
-        async for name in self._listed("/v2/_catalog", CATALOG, "repositories", "list its repositories"):
+        async for name in listed(self._calls, "/v2/_catalog", CATALOG, "repositories", "list its repositories"):
+            yield name
+
+    async def quay_repositories(self, token: str) -> AsyncIterator[str]:
+        """Every repository that a Quay shows to whoever has this OAuth token: its catalog shows less."""
+        async for name in listed_by_quay(self._calls, token):
             yield name
 
     async def tags(self, repository: str) -> AsyncIterator[str]:
         """Every tag of the repository."""
-        place = f"/v2/{_path(repository)}/tags/list"
-        async for tag in self._listed(place, _pull(repository), "tags", f"list the tags of {repository}"):
+        place = f"/v2/{self._path(repository)}/tags/list"
+        async for tag in listed(self._calls, place, self._pull(repository), "tags", f"list the tags of {repository}"):
             yield tag
-
-    async def _listed(self, place: str, scope: str, key: str, doing: str) -> AsyncIterator[str]:
-        next_place: str | None = f"{place}?n={PAGE_SIZE}"
-        seen: set[str] = set()
-        for _ in range(PAGES):
-            if next_place is None or next_place in seen:
-                return
-            seen.add(next_place)
-            answer = await self._calls.ask("GET", next_place, scope, limit=LIST_LIMIT)
-            if answer.status != 200:
-                raise self._calls.refusal(doing, answer)
-            for name in _names(_document(self.host, answer, doing).get(key)):
-                yield name
-            next_place = self._next(next_place, answer)
-
-    def _next(self, place: str, answer: Answer) -> str | None:
-        found = _NEXT.search(answer.headers.get("link", ""))
-        if found is None:
-            return None
-        here, there = self._calls.origin(place), self._calls.origin(found[1])
-        if here.origin != there.origin:
-            raise RemoteWrong(f"{self.host} has the next page of a list somewhere else.")
-        return there.path
 
     async def referrers(self, repository: str, digest: Digest) -> list[Digest]:
         """
         What refers to this manifest: by the API, and, where that is not there, by the referrers tag schema. Source: OCI
         Distribution Specification 1.1, "Listing Referrers", "Unavailable Referrers API".
         """
-        place: str | None = f"/v2/{_path(repository)}/referrers/{digest}"
+        place: str | None = f"/v2/{self._path(repository)}/referrers/{digest}" if self._lists_referrers else None
         found: list[Digest] = []
         while place is not None and len(found) < PAGE_SIZE * 10:
-            answer = await self._calls.ask("GET", place, _pull(repository), limit=MANIFEST_LIMIT)
+            answer = await self._calls.ask("GET", place, self._pull(repository), limit=MANIFEST_LIMIT)
             if answer.status != 200 or not answer.headers.get("content-type", "").startswith(media_types.OCI_INDEX):
-                return found or await self._referrers_by_tag(repository, digest)
+                self._lists_referrers = bool(found)
+                break
             doing = f"list what refers to {digest}"
-            found += _digests(_document(self.host, answer, doing).get("manifests"))
-            following = self._next(place, answer)
+            found += digests_of(document_of(self._calls, answer, doing).get("manifests"))
+            following = next_place(self._calls, place, answer)
             place = None if following == place else following
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(found)) if self._lists_referrers else await self._by_tag(repository, digest)
 
-    async def _referrers_by_tag(self, repository: str, digest: Digest) -> list[Digest]:
+    async def _by_tag(self, repository: str, digest: Digest) -> list[Digest]:
         tag = Tag(f"{digest.algorithm}-{digest.hex}"[:128])
         try:
             index = await self.manifest(repository, tag)
@@ -175,27 +162,27 @@ class RegistryClient:
             document = json.loads(index.content)
         except (ValueError, RecursionError):
             return []
-        return _digests(document.get("manifests")) if isinstance(document, dict) else []
+        return digests_of(document.get("manifests")) if isinstance(document, dict) else []
 
     # --- pull
 
     async def resolve(self, repository: str, reference: Digest | Tag) -> Digest | None:
         """The digest of a manifest without the manifest; None if the registry does not say it."""
         answer = await self._calls.ask(
-            "HEAD", self._manifest(repository, reference), _pull(repository), headers={"Accept": ACCEPT}, limit=0
+            "HEAD", self._manifest(repository, reference), self._pull(repository), headers={"Accept": ACCEPT}, limit=0
         )
         if answer.status != 200:
             if answer.status == 405:
                 return None
             raise self._calls.refusal(f"say what {repository}:{reference} is", answer)
-        return _digest(answer.headers.get("docker-content-digest"))
+        return digest_of(answer.headers.get("docker-content-digest"))
 
     async def manifest(self, repository: str, reference: Digest | Tag) -> Remote:
         """A manifest: by a digest, exactly the one that has it. Raises `RemoteWrong` for any other."""
         answer = await self._calls.ask(
             "GET",
             self._manifest(repository, reference),
-            _pull(repository),
+            self._pull(repository),
             headers={"Accept": ACCEPT},
             limit=MANIFEST_LIMIT + 1,
         )
@@ -206,16 +193,16 @@ class RegistryClient:
         media_type = media_types.normalise(answer.headers.get("content-type", ""))
         if isinstance(reference, Digest):
             return Remote(reference, media_type, answer.body)
-        told = _digest(answer.headers.get("docker-content-digest"))
+        told = digest_of(answer.headers.get("docker-content-digest"))
         return Remote(told or Digest.of(answer.body), media_type, answer.body)
 
     def _manifest(self, repository: str, reference: str) -> str:
-        return f"/v2/{_path(repository)}/manifests/{quote(reference, safe=':')}"
+        return f"/v2/{self._path(repository)}/manifests/{quote(reference, safe=':')}"
 
     async def size(self, repository: str, digest: Digest) -> int:
         """How many bytes a blob has."""
-        place = f"/v2/{_path(repository)}/blobs/{digest}"
-        answer = await self._calls.ask("HEAD", place, _pull(repository), limit=0)
+        place = f"/v2/{self._path(repository)}/blobs/{digest}"
+        answer = await self._calls.ask("HEAD", place, self._pull(repository), limit=0)
         told = answer.headers.get("content-length", "")
         if answer.status != 200:
             raise self._calls.refusal(f"say how large the blob {digest} of {repository} is", answer)
@@ -229,12 +216,12 @@ class RegistryClient:
         """
         A blob of `size` bytes, to be delivered once: what breaks is gone on with. `moved` hears how many bytes come.
         """
-        place = f"/v2/{_path(repository)}/blobs/{digest}"
+        place = f"/v2/{self._path(repository)}/blobs/{digest}"
 
         async def opened(offset: int) -> Stream:
             headers = {"Range": f"bytes={offset}-"} if offset else {}
             limit = size + MARGIN
-            stream = await self._calls.stream("GET", place, _pull(repository), headers=headers, limit=limit)
+            stream = await self._calls.stream("GET", place, self._pull(repository), headers=headers, limit=limit)
             if stream.status not in (200, 206):
                 raise self._calls.refusal(f"give the blob {digest} of {repository}", stream)
             return stream
@@ -243,23 +230,39 @@ class RegistryClient:
 
     async def read(self, repository: str, digest: Digest, limit: int) -> bytes:
         """The whole of a small blob. Raises `RemoteWrong` if it is larger than `limit` or has another digest."""
-        place = f"/v2/{_path(repository)}/blobs/{digest}"
-        answer = await self._calls.ask("GET", place, _pull(repository), limit=limit + 1)
+        place = f"/v2/{self._path(repository)}/blobs/{digest}"
+        answer = await self._calls.ask("GET", place, self._pull(repository), limit=limit + 1)
         if answer.status != 200:
             raise self._calls.refusal(f"give the blob {digest} of {repository}", answer)
         if len(answer.body) > limit or not answer.complete or Digest.of(answer.body, digest.algorithm) != digest:
             raise RemoteWrong(f"The blob {digest} of {repository} comes with other bytes, or too many.")
         return answer.body
 
+    # --- names
+
+    def _name(self, repository: str) -> str:
+        """What the registry calls it: Docker Hub has a namespace for what has none."""
+        official = self.host == DOCKER_HOST and "/" not in repository
+        return f"library/{repository}" if official else repository
+
+    def _path(self, repository: str) -> str:
+        return quote(self._name(repository), safe="/")
+
+    def _pull(self, repository: str) -> str:
+        return f"repository:{self._name(repository)}:pull"
+
+    def _push(self, repository: str) -> str:
+        return f"repository:{self._name(repository)}:pull,push"
+
     # --- push
 
     async def push_blob(self, repository: str, digest: Digest, body: Callable[[], Awaitable[Body]]) -> bool:
         """Give it the blob that `body` makes, for each attempt anew, unless it has it; False if it had."""
-        scope = _push(repository)
-        place = f"/v2/{_path(repository)}/blobs/{digest}"
+        scope = self._push(repository)
+        place = f"/v2/{self._path(repository)}/blobs/{digest}"
         if (await self._calls.ask("HEAD", place, scope, limit=0)).status == 200:
             return False
-        begun = await self._calls.ask("POST", f"/v2/{_path(repository)}/blobs/uploads/", scope, body=b"")
+        begun = await self._calls.ask("POST", f"/v2/{self._path(repository)}/blobs/uploads/", scope, body=b"")
         if begun.status != 202 or "location" not in begun.headers:
             raise self._calls.refusal(f"take a blob into {repository}", begun)
         location = begun.headers["location"]
@@ -276,13 +279,13 @@ class RegistryClient:
         answer = await self._calls.ask(
             "PUT",
             self._manifest(repository, reference),
-            _push(repository),
+            self._push(repository),
             headers={"Content-Type": media_type},
             body=content,
         )
         if answer.status not in (201, 202):
             raise self._calls.refusal(f"take the manifest {repository}:{reference}", answer)
-        told = _digest(answer.headers.get("docker-content-digest"))
+        told = digest_of(answer.headers.get("docker-content-digest"))
         known = Digest.of(content, told.algorithm) if told else Digest.of(content)
         if told not in (None, known):
             raise RemoteWrong(f"{self.host} calls the manifest {told} that has the digest {known}.")
@@ -290,45 +293,6 @@ class RegistryClient:
 
     async def delete_manifest(self, repository: str, digest: Digest) -> None:
         """Have it forget a manifest, and with it every tag that names it."""
-        answer = await self._calls.ask("DELETE", self._manifest(repository, digest), _push(repository))
+        answer = await self._calls.ask("DELETE", self._manifest(repository, digest), self._push(repository))
         if answer.status not in (200, 202, 204):
             raise self._calls.refusal(f"delete the manifest {digest} of {repository}", answer)
-
-
-def _path(repository: str) -> str:
-    return quote(repository, safe="/")
-
-
-def _pull(repository: str) -> str:
-    return f"repository:{repository}:pull"
-
-
-def _push(repository: str) -> str:
-    return f"repository:{repository}:pull,push"
-
-
-def _document(host: str, answer: Answer, doing: str) -> dict[str, Any]:
-    try:
-        document = json.loads(answer.body) if answer.complete else None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise RemoteWrong(f"{host} gave no readable answer when it was to {doing}.")
-    return document
-
-
-def _names(listed: object) -> list[str]:
-    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-
-
-def _digests(listed: object) -> list[Digest]:
-    entries = listed if isinstance(listed, list) else []
-    found = (_digest(entry.get("digest")) for entry in entries if isinstance(entry, dict))
-    return [digest for digest in found if digest is not None]
-
-
-def _digest(text: object) -> Digest | None:
-    try:
-        return Digest.parse(text) if isinstance(text, str) else None
-    except DigestInvalid:
-        return None

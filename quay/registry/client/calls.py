@@ -82,7 +82,7 @@ class Calls:
         """
 
         async def once(url: str, allowed: Mapping[str, str]) -> Answer:
-            sent = {**(headers or {}), **allowed}
+            sent = {**allowed, **(headers or {})}
             return await self._egress.request(
                 method, url, headers=sent, body=body, limit=limit, redirects=REDIRECTS, timeout_s=TIMEOUT_S
             )
@@ -105,7 +105,7 @@ class Calls:
         """
 
         async def once(url: str, allowed: Mapping[str, str]) -> Stream:
-            sent = {**(headers or {}), **allowed}
+            sent = {**allowed, **(headers or {})}
             sending = None if body is None else await body()
             return await self._egress.stream(
                 method, url, headers=sent, body=sending, limit=limit, redirects=0 if body else REDIRECTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from twisted.internet import ssl
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.trial.unittest import TestCase
@@ -26,6 +27,7 @@ from quay.registry.client import (
 from quay.registry.client.challenge import challenges, read_token
 from tests import foreign
 from tests.foreign import ForeignRegistry, reactor
+from tests.unit.egress.test_egress import Names, certificate
 
 LAYER = bytes(range(256)) * 800
 
@@ -194,6 +196,56 @@ class AuthorizationTests(ClientCase):
         self.assertIsNone(read_token(b"[" * 100_000, 0))
         token = read_token(b'{"access_token":"abc","expires_in":300}', 10)
         self.assertEqual(("abc", 310), (token.value, token.expires) if token else None)
+
+
+class PrivateTests(ClientCase):
+    """A registry with a certificate of a private CA."""
+
+    async def test_a_private_ca(self) -> None:
+        """Whoever believes its CA asks it by its name; nobody else does."""
+        private = certificate("registry.example")
+        registry = self.made(context=private.options())
+        trust = ssl.trustRootFromCertificates([private])
+        name = f"registry.example:{registry.port}"
+        policy = Policy(networks=(ipaddress.ip_network("127.0.0.1/32"),))
+        names = Names(registry_example=[["127.0.0.1"]])
+        believing = RegistryClient(reactor, Egress(reactor, policy, trust=trust, resolver=names), name)
+        self.assertEqual(LAYER, await self.pulled(believing))
+        said = await self.assert_raises(
+            RemoteFailed, RegistryClient(reactor, Egress(reactor, policy, resolver=names), name).check()
+        )
+        self.assertIn("certificate", said)
+
+
+class ListTests(ClientCase):
+    """What is not in a catalog."""
+
+    async def test_the_api_of_quay(self) -> None:
+        """With a token for its API, a Quay lists what its catalog does not show; and its pages are followed."""
+        seen: list[object] = []
+
+        def page(body: bytes) -> Any:
+            def answer(request: Any) -> bytes:
+                seen.append((request.getHeader("authorization"), request.args[b"next_page"][0]))
+                return body
+
+            return answer
+
+        self.registry.odd["/api/v1/repository"] = [
+            page(b'{"repositories":[{"namespace":"a","name":"b"},{"namespace":1},7],"next_page":"x y"}'),
+            page(b'{"repositories":[{"namespace":"c","name":"d"}]}'),
+        ]
+        names = [name async for name in self.client().quay_repositories("token")]
+        self.assertEqual(["a/b", "c/d"], names)
+        self.assertEqual([("Bearer token", b""), ("Bearer token", b"x y")], seen)
+
+    async def test_referrers_are_asked_for_in_vain_once(self) -> None:
+        """A registry without the API is not asked for it for every image."""
+        registry = self.made(referrers=False)
+        client = self.client(registry)
+        for _ in range(3):
+            self.assertEqual([], await client.referrers("team/app", self.digest))
+        self.assertEqual(1, registry.asked_for("/referrers/"))
 
 
 class TroubleTests(ClientCase):
