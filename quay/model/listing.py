@@ -39,6 +39,8 @@ class Listed:
     pushed_ms: int | None
 
 
+LOOKED_AT: Final = 1000
+
 _PUSHED: Final = (
     sa.select(tag.c.start_ms)
     .where(tag.c.repository_id == repository.c.id, sa.not_(tag.c.hidden))
@@ -106,6 +108,26 @@ def starred(
     mine = names if kind is None else names.where(repository.c.kind == kind)
     chosen = txn.execute(mine.order_by(repository.c.name).limit(limit)).scalars().all()
     return _of(txn, user_id, repository.c.name.in_(chosen), kind)
+
+
+def recent(txn: Transaction, viewer_id: int | None, *, limit: int) -> list[Listed]:
+    """
+    The repositories that were pushed to last, of those that the viewer may read: the latest first, at most `limit`. No
+    more than the last `LOOKED_AT` pushes of all are looked at, so there may be fewer.
+    """
+    last = sa.select(tag.c.id, tag.c.repository_id).where(sa.not_(tag.c.hidden)).order_by(tag.c.id.desc())
+    pushes = last.limit(LOOKED_AT).subquery()
+    chosen = (
+        sa.select(pushes.c.repository_id)
+        .join(repository, repository.c.id == pushes.c.repository_id)
+        .where(readable(viewer_id))
+        .group_by(pushes.c.repository_id)
+        .order_by(sa.func.max(pushes.c.id).desc())
+        .limit(limit)
+    )
+    ids = txn.execute(chosen).scalars().all()
+    found = {one.id: one for one in those(txn, viewer_id, ids)}
+    return [found[each] for each in ids if each in found]
 
 
 def those(txn: Transaction, viewer_id: int | None, ids: Collection[int]) -> list[Listed]:

@@ -82,7 +82,7 @@ def test_a_deleted_tag_comes_back(visit: Visit, dev: User, pushed: str) -> None:
 
 
 def test_tags_that_are_chosen_together(visit: Visit, quay: RunningQuay, dev: User, tmp_path: Path) -> None:
-    """A box above the list chooses all of them, the button counts them, and one question deletes them."""
+    """A box above the list chooses all of them, buttons count them: they lock at once, and delete after a question."""
     for tag in ("a", "b"):
         push(quay, dev.name, dev.password, "dev/many", tag, tmp_path)
     visitor = visit(dev)
@@ -90,7 +90,15 @@ def test_tags_that_are_chosen_together(visit: Visit, quay: RunningQuay, dev: Use
     assert visitor.page.get_by_role("button", name="Delete", exact=False).last.is_disabled()
     visitor.page.get_by_label("Choose all on this page").check()
     visitor.page.get_by_label("Choose a", exact=True).uncheck()
-    visitor.press("(1)", exact=False)
+    visitor.press("Lock (1)")
+    visitor.told("The chosen tags are locked.")
+    assert visitor.asked == []
+    visitor.follow("b", exact=True)
+    visitor.press("Unlock b")
+    visitor.follow("Close")
+    visitor.page.get_by_label("Choose b", exact=True).check()
+    visitor.press("Delete (1)")
+    assert visitor.asked == ["Delete the chosen tags?"]
     visitor.told("The chosen tags are deleted.")
     left = [row.inner_text() for row in visitor.page.locator("td.name").all()]
     assert left == ["a"]

@@ -24,6 +24,8 @@ from quay.web.api.views import DONE, Success, http_date, optional_date
 routes = Routes("repository", "List, create and manage repositories.")
 
 PAGE: Final = 100
+RECENT: Final = 5
+"""Repositories that a short list of the latest has."""
 TAGS_SHOWN: Final = 500
 DAYS_SHOWN: Final = 92
 _ONE: Final = "/repository/<repository:repository>"
@@ -109,6 +111,7 @@ class RepoQuery(TypedDict):
     namespace: NotRequired[Annotated[str, Schema(maxLength=255, description="Filters to this namespace")]]
     starred: Annotated[bool, Schema(default=False, description="Only those that the user has starred")]
     public: Annotated[bool, Schema(default=False, description="Also those that are visible by being public")]
+    recent: Annotated[bool, Schema(default=False, description="Only a few, to which somebody pushed last; no pages")]
     last_modified: Annotated[bool, Schema(default=False, description="Whether to say when they were last pushed to")]
     popularity: Annotated[bool, Schema(default=False, description="Whether to include the popularity metric")]
     repo_kind: Annotated[Literal["image", "application"], Schema(default="image")]
@@ -137,13 +140,16 @@ class RepoItems(TypedDict):
 async def list_repositories(call: Call, query: RepoQuery) -> RepoItems:
     """Fetch the list of repositories visible to the current user under a variety of situations."""
     within, starred, reader = query.get("namespace"), query["starred"], call.reader_id
-    if not (within or starred or query["public"]):
+    if not (within or starred or query["public"] or query["recent"]):
         raise BadRequest("namespace, starred or public are required for this API call")
     if starred and reader is None:
         raise BadRequest("Nobody is logged in, so nobody has starred anything.")
     about = f"listRepos {within or ''} {starred} {query['public']} {query['repo_kind']}"
 
     def read(txn: Transaction) -> RepoItems:
+        if query["recent"]:
+            latest = listing.recent(txn, reader, limit=RECENT)
+            return {"repositories": [item(one, modified=True, starred=reader is not None) for one in latest]}
         where: dict[str, Any] = {"after": pages.position(call.means.seals, query.get("next_page"), about)}
         where |= {"kind": query["repo_kind"], "limit": PAGE + 1}
         if starred:

@@ -209,7 +209,7 @@ class Console(Resource):
     # --- actions
 
     async def _do(self, request: RegistryRequest, nickname: str, *, each: bool = False) -> None:
-        fields = await self._fields(request)
+        fields = _meant(await self._fields(request), request)
         identity = await self._identifier.identify(request)
         route = self._api.route(nickname)
         self._check_meant(request, identity, route, fields)
@@ -356,6 +356,14 @@ def _filled(where: str, fields: Fields, answer: Any) -> str:
         if isinstance(value, str):
             where = where.replace(f"{{{name}}}", quote(value))
     return where
+
+
+def _meant(fields: Fields, request: RegistryRequest) -> Fields:
+    """Of a form with several buttons, what the one sends that was pressed: its address says `only` which field."""
+    only = request.args.get(b"only", [b""])[0].decode("latin-1")
+    if not only:
+        return fields
+    return {name: values for name, values in fields.items() if not name.startswith(FIELD) or name == FIELD + only}
 
 
 def _check_typed(fields: Fields) -> None:

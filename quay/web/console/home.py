@@ -19,15 +19,16 @@ async def sign_in(view: View) -> Context:
 
 @pages.page("/", "console/home.html")
 async def home(view: View) -> Context:
-    """One's own repositories, those with a star, and how to push the first one."""
+    """One's own repositories, those with a star, those pushed to last, and how to push the first one."""
     if not view.signed_in:
-        return {"own": None, "starred": [], "organizations": []}
+        return {"own": None, "starred": [], "recent": [], "organizations": []}
     me = await view.ask("getLoggedInUser")
     own = await view.ask("listRepos", query={"namespace": me["username"], "last_modified": "true"})
     starred = await view.ask("listRepos", query={"starred": "true", "last_modified": "true"})
     return {
         "own": own["repositories"],
         "starred": starred["repositories"],
+        "recent": (await view.ask("listRepos", query={"recent": "true"}))["repositories"],
         "organizations": me["organizations"],
     }
 

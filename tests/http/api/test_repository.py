@@ -5,8 +5,10 @@ import pytest
 from quay.model import namespace, permission, repository
 from quay.model.permission import Role
 from quay.oci.reference import RepositoryName
+from quay.testdata import images
 from quay.testdata.people import OAUTH_TOKEN, PASSWORD, robot_token
 from tests.http.api.client import Client, audited
+from tests.http.application import Repository
 
 SIMPLE = "/repository/devtable/simple"
 ORG = "/repository/buynlarge/orgrepo"
@@ -114,6 +116,16 @@ def test_list_needs_a_filter(devtable, nobody):
     assert nobody.get("/repository").status == 400
     assert nobody.get("/repository?starred=true").status == 400
     assert devtable.get("/repository?public=true&repo_kind=helm").status == 400
+
+
+def test_recent(application, devtable, nobody):
+    """Those that were pushed to last come first, with when that was, and without what one may not see."""
+    for name in ("devtable/simple", "public/publicrepo", "devtable/shared"):
+        Repository(application, name, (name.partition("/")[0], "password")).push(images.image(name), "latest")
+    found = devtable.get("/repository?recent=true").json["repositories"]
+    assert [one["name"] for one in found] == ["shared", "publicrepo", "simple"]
+    assert found[0]["last_modified"] == int(application.clock.seconds())
+    assert [one["name"] for one in nobody.get("/repository?recent=true").json["repositories"]] == ["publicrepo"]
 
 
 def test_list_shows_what_one_may_see(application, devtable, nobody):

@@ -175,7 +175,8 @@ def test_another_tag_that_is_none(devtable):
 
 
 def expiry(page):
-    (form,) = [form for form in page.forms if "field.expiration" in form.names and "Set" in form.text]
+    forms = [form for form in page.forms if form.action == "/do/changeTag" and "field.expiration" in form.names]
+    (form,) = [form for form in forms if "Set" in form.text]
     return form
 
 
@@ -212,7 +213,8 @@ def test_lock(application, devtable):
     page = one(devtable)
     assert "locked" in page.text
     assert not any(form.action == "/do/deleteFullTag" for form in page.forms)
-    assert not any("field.immutable" in form.names for form in one(writer(application)).forms)
+    offered = [form for form in one(writer(application)).forms if form.action == "/do/changeTag"]
+    assert not any("field.immutable" in form.names for form in offered)
     devtable.send(page.form("changeTag", field__immutable="0"))
     assert tags(application)["v1"]["immutable"] is False
 
@@ -229,10 +231,10 @@ def test_delete(application, devtable):
     assert [kind for kind in ("delete_tag", "revert_tag") if audited(application, kind)] == ["delete_tag", "revert_tag"]
 
 
-def chosen(visitor):
-    """The form around the list."""
+def chosen(visitor, what="The chosen tags are deleted"):
+    """The form around the list, with the button pressed that promises so."""
     (form,) = [form for form in visitor.open(f"{HOME}?tab=tags").forms if form.action == "/do-each/deleteFullTag"]
-    return form
+    return form.pressed(what)
 
 
 def test_delete_several(application, devtable, pusher):
@@ -271,6 +273,28 @@ def test_delete_without_the_right(application, devtable):
     page = reader.send(form, _csrf_token=token, path__tag=["v1"])
     assert told(page)[0] == "wrong"
     assert set(tags(application)) == {"v1"}
+
+
+def test_lock_several(application, devtable, pusher):
+    """All the tags whose boxes are checked are locked, and nothing else happens to them."""
+    pusher.push(SECOND, "v2")
+    client = Client(application, "devtable")
+    client.put("/repository/devtable/simple/tag/v2", {"expiration": NOW + DAY})
+    page = devtable.send(chosen(devtable, "The chosen tags are locked"), path__tag=["v1", "v2"])
+    assert "1 of 2 were not done" in told(page)[1] and "let it expire never first" in told(page)[1]
+    found = tags(application)
+    assert (found["v1"]["immutable"], found["v2"]["immutable"]) == (True, False)
+    assert found["v2"]["end_ts"] == NOW + DAY
+
+
+def test_expire_several(application, devtable, pusher):
+    """All the tags whose boxes are checked get the same expiry; none is locked by it."""
+    pusher.push(SECOND, "v2")
+    form = chosen(devtable, "The expiry of the chosen tags")
+    assert told(devtable.send(form, path__tag=["v1", "v2"], field__expiration="2026-12-24T18:00"))[0] == "done"
+    found = tags(application)
+    assert {found[name]["expiration"] for name in ("v1", "v2")} == {"Thu, 24 Dec 2026 18:00:00 -0000"}
+    assert not found["v1"]["immutable"]
 
 
 # --- the history --------------------------------------------------------------------------------------------------

@@ -19,6 +19,13 @@ class Form:
     fields: list
     names: set
     text: str = ""
+    buttons: list = attrs.Factory(list)
+
+    def pressed(self, value):
+        """What the button sends whose value begins so."""
+        (button,) = [each for each in self.buttons if each.get("value", "").startswith(value)]
+        sent = [*self.fields, (button["name"], button["value"])]
+        return attrs.evolve(self, action=button.get("formaction", self.action), fields=sent)
 
     def first(self, name):
         return next((value for key, value in self.fields if key == name), None)
@@ -62,6 +69,8 @@ class Page(HTMLParser):
             value = known.get("value", "")
             self._open.fields = [each for each in self._open.fields if each[0] != self._select]
             self._open.fields.append((self._select, value))
+        elif tag == "button":
+            self._open.buttons.append(known)
         elif tag in ("input", "textarea") and known.get("name"):
             self._open.names.add(known["name"])
             if known.get("type") not in ("checkbox", "radio") or "checked" in known:

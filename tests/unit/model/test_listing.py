@@ -50,6 +50,19 @@ def test_what_a_list_says(transaction: Transaction, devtable: Namespace, make_re
     assert listing.those(transaction, devtable.id, [made.id])[0].stars == 0
 
 
+def test_recent(transaction: Transaction, devtable: Namespace, user: Make, make_repository: MakeRepository) -> None:
+    """Those that were pushed to last come first, and none that the viewer may not read, however new."""
+    other = user("other")
+    names = ("devtable/a", "devtable/b", "other/private", "other/public", "devtable/empty")
+    made = {name: make_repository(name, public=name.endswith("public")) for name in names}
+    for number, name in enumerate(("devtable/a", "other/public", "devtable/b", "other/private", "devtable/a")):
+        Client(transaction, made[name]).push(image(f"{number}"), "latest")
+    assert paths(listing.recent(transaction, devtable.id, limit=10)) == ["devtable/a", "devtable/b", "other/public"]
+    assert paths(listing.recent(transaction, devtable.id, limit=2)) == ["devtable/a", "devtable/b"]
+    assert paths(listing.recent(transaction, other.id, limit=10)) == ["other/private", "other/public"]
+    assert paths(listing.recent(transaction, None, limit=10)) == ["other/public"]
+
+
 def test_filters(transaction: Transaction, devtable: Namespace, user: Make, make_repository: MakeRepository) -> None:
     """A list is of a namespace, of a kind, of what comes after a name; neighbours in the order of names stay out."""
     user("devtable-2")

@@ -18,9 +18,10 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-for (const form of document.querySelectorAll("form[data-confirm]")) {
+for (const form of document.forms) {
   form.addEventListener("submit", (event) => {
-    if (!confirm(form.dataset.confirm)) event.preventDefault();
+    const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+    if (question && !confirm(question)) event.preventDefault();
   });
 }
 

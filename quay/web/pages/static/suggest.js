@@ -24,16 +24,17 @@ for (const input of document.querySelectorAll("input[data-suggest]")) {
 // One box for all the others of a list, and how many are chosen.
 for (const form of document.querySelectorAll("form[data-boxes]")) {
   const boxes = [...form.querySelectorAll("tbody input[type=checkbox]:not(:disabled)")];
-  const button = form.querySelector("button.danger");
-  const words = button.textContent;
+  const buttons = [...form.querySelectorAll("[data-chosen]")].map((button) => [button, button.textContent]);
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", "Choose all on this page");
   form.querySelector("thead th").append(all);
   const show = () => {
     const count = boxes.filter((box) => box.checked).length;
-    button.textContent = count ? `${words} (${count})` : words;
-    button.disabled = !count;
+    for (const [button, words] of buttons) {
+      button.textContent = count ? `${words} (${count})` : words;
+      button.disabled = !count;
+    }
     all.checked = count > 0 && count === boxes.length;
     all.indeterminate = count > 0 && !all.checked;
   };
