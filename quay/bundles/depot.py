@@ -132,18 +132,14 @@ class Depot:
 
     def volume(self, kept: Kept, name: str) -> Path:
         """Where a volume of this name is, or would be. Raises `BundleInvalid` for a name that is none."""
-        if _NAME.fullmatch(name) is None or name == ORDER or name.endswith(DRAFT):
-            raise BundleInvalid(
-                f"{name[:120]!r} is no name for a volume.", advice="Use letters, digits, '.', '_' and '-', up to 100."
-            )
+        check_name(name)
         return kept.path / name
 
     # --- receipts
 
     def receipt(self, name: str) -> Path:
         """Where the receipt of this name is, or would be. Raises `BundleInvalid` for a name that is none."""
-        if _NAME.fullmatch(name) is None or name.endswith(DRAFT):
-            raise BundleInvalid(f"{name[:120]!r} is no name for a receipt.")
+        check_name(name)
         return self.root / "receipts" / name
 
     def receipts(self) -> list[tuple[str, int]]:
@@ -151,6 +147,14 @@ class Depot:
         directory = self.root / "receipts"
         found = sorted(directory.iterdir()) if directory.is_dir() else []
         return [(file.name, file.stat().st_size) for file in found if _is_whole(file)]
+
+
+def check_name(name: str) -> None:
+    """See that a file of the depot can be called so. Raises `BundleInvalid`."""
+    if _NAME.fullmatch(name) is None or name == ORDER or name.endswith(DRAFT):
+        raise BundleInvalid(
+            f"{name[:120]!r} is no name for a file here.", advice="Use letters, digits, '.', '_' and '-', up to 100."
+        )
 
 
 def _is_whole(file: Path) -> bool:

@@ -144,6 +144,11 @@ class Access:
         if found is None:
             self._check_new(name)
             holder = namespace.find(txn, name.namespace)
+            if holder is None and name.namespace in self._policy.super_users:
+                raise NameInvalid(
+                    f"The name {name.namespace} is kept for whoever the configuration means by it.",
+                    advice="Push to another namespace.",
+                )
             if holder is None:
                 holder = self._new_organization(txn, principal, name)
             creator = principal.namespace_id if _administers(txn, principal, holder.id) else None

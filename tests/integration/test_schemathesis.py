@@ -69,6 +69,7 @@ NAMES = {
     "teamname": ["readers", "owners", "fuzz"],
     "robot_shortname": ["dtrobot2", "coolrobot", "fuzz"],
     "tag": ["latest", "prod"],
+    "volume": ["images.bundle", "images.bundle.001"],
     "error_type": ["not_found"],
     "prefix": ["c", "dev"],
     "code": ["x"],
@@ -118,6 +119,7 @@ def names(server: RunningQuay) -> dict[str, list[str]]:
         "prototypeid": [made("/organization/buynlarge/prototypes", prototype)["id"]],
         "uuid": [made(f"{repository}/notification/", bell)["uuid"]],
         "token_uuid": [made("/user/apptoken", {"title": "fuzzed"})["token"]["uuid"]],
+        "bundle": [made("/superuser/bundles/incoming", None)["uuid"]],
         "kid": [made("/superuser/keys", {"service": "fuzzed", "expiration": None})["kid"]],
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, TypedDict
 
 from quay.bundles import Choices, Into, Named, Order, Plan
-from quay.bundles.depot import KEPT_S, Kept
+from quay.bundles.depot import KEPT_S, Kept, check_name
 from quay.bundles.gathering import Gathered
 from quay.bundles.stored import received, sent
 from quay.bundles.waybill import BundleInvalid, Receipt
@@ -26,6 +26,8 @@ from quay.web.send import send_source
 
 __all__ = ["routes"]
 
+NAME: Final = "images.bundle"
+"""What the files of a bundle are called if nobody says."""
 SHOWN: Final = 500
 """Tags of a plan that are listed; the others are counted."""
 
@@ -153,15 +155,15 @@ async def make(call: Call, body: MakeBundle) -> BegunView:
     choices, platforms = body.get("choices", ""), body.get("platforms", "")
     limit, receipt = body.get("limit", 0), body.get("receipt", "")
     await _order(call, choices, platforms, limit, receipt)
+    check_name(body.get("name") or NAME)
     order = {
         "choices": choices.split(),
         "platforms": platforms.split(),
         "limit": limit,
         "receipt": receipt,
-        "name": body.get("name") or "images.bundle",
+        "name": body.get("name") or NAME,
     }
     kept = await _begun(call, "made", order)
-    call.means.bundles.depot.volume(kept, f"{order['name']}.001")
     return await _job(call, kept, "bundle_make", choices=" ".join(choices.split())[:500])
 
 

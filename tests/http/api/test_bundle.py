@@ -154,7 +154,9 @@ def test_what_is_refused(near):
     assert near.post("", {"choices": ""}, status=400)
     assert near.post("", {"choices": "Not A Name"}, status=400)
     assert near.post("", {"choices": "devtable/simple", "receipt": "../../quay.db"}, status=400)
-    assert near.post("", {"choices": "devtable/simple", "name": "../x"}, status=400)
+    for name in ("../x", "order.json", "x.part", ".x"):
+        assert near.post("", {"choices": "devtable/simple", "name": name}, status=400)
+    assert near.get("").json["bundles"] == []
     assert near.client.get(f"{BUNDLES}/plan?choices=devtable/nothing").status == 400
     made = near.make()
     near.put(f"{made['uuid']}/volumes/more", b"x", status=409)
