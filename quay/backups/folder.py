@@ -41,7 +41,7 @@ class Folder:
 
     def complete(self) -> list[Path]:
         """The backups that were completed, the oldest first. Raises `BackupFailed`."""
-        return [path for path in self._named("") if (path / SEAL).is_file()]
+        return [path for path in self._named("") if os.access(path / SEAL, os.R_OK)]
 
     def records(self) -> list[tuple[Path, Record]]:
         """The same, with what they say of themselves, without those that cannot say it."""
@@ -101,11 +101,21 @@ class Folder:
         return draft
 
     def publish(self, draft: Path) -> Path:
-        """Give a backup, all of which is durable, its name."""
+        """Give a backup, all of which is durable, its name; where root makes it, it is the directory's owner's."""
+        self._give_to_owner(draft)
         sync(draft)
         done = draft.rename(self.root / draft.stem)
         sync(self.root)
         return done
+
+    def _give_to_owner(self, draft: Path) -> None:
+        """All but what is the storage's, too: who owns that must not change."""
+        owner = self.root.stat()
+        if os.geteuid() or not owner.st_uid:
+            return
+        for path in (self.root / LOCK, draft, *draft.rglob("*")):
+            if path.is_dir() or path.lstat().st_nlink == 1:
+                os.lchown(path, owner.st_uid, owner.st_gid)
 
     # --- removing
 

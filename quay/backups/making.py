@@ -117,6 +117,8 @@ class Backup:
         await self._pool.run(self._folder.acquire)
         try:
             return await fenced(self._origin.database, self._clock, self._run())
+        except (OSError, SnapshotFailed) as error:
+            raise BackupFailed(f"The backup could not be made in {self._folder.root}: {_why(error)}") from error
         finally:
             self._folder.release()
 
@@ -131,9 +133,6 @@ class Backup:
             path = await self._pool.run(self._folder.publish, draft)
         except CancelledError:
             raise  # what is there already, the next backup need not copy
-        except (OSError, SnapshotFailed) as error:
-            await self._pool.run(self._folder.remove, draft)
-            raise BackupFailed(f"The backup could not be made in {self._folder.root}: {_why(error)}") from error
         except BaseException:
             await self._pool.run(self._folder.remove, draft)
             raise

@@ -199,3 +199,27 @@ def test_a_list_of_something_else(house: House, line: bytes) -> None:
     line = line.replace(b"%s", LAYER.encode())
     (made.path / "blobs.jsonl").write_bytes(line)
     assert house.verified(made.path).problems == 3  # the file is another one, it does not fit, and it names no blobs
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes backups for others")
+def test_whose_it_is(house: House) -> None:
+    """What root makes is the directory's owner's, but for blobs that have other names elsewhere."""
+    house.folder.root.mkdir()
+    os.chown(house.folder.root, 65534, 65534)
+    made = house.backed_up()
+    layer = file_of(made.path, LAYER)
+    assert {path.stat().st_uid for path in (made.path, *made.path.rglob("*"))} == {65534}
+    os.chown(layer, 0, 0)
+    again = house.backed_up()
+    assert file_of(again.path, LAYER).stat().st_uid == 0 and (again.path / "SEAL").stat().st_uid == 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root restores for others")
+def test_whose_a_restored_one_is(house: House, tmp_path: Path) -> None:
+    """What root restores is the data directory's owner's."""
+    made = house.backed_up()
+    data = tmp_path / "theirs"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    house.await_(house.restoration(made.path, data).run())
+    assert {path.stat().st_uid for path in data.rglob("*")} == {65534}
