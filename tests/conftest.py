@@ -1,7 +1,8 @@
 """
 Fixtures that several kinds of tests share: a real PostgreSQL, and migrated databases on both engines.
 
-QUAY_TEST_REQUIRE=postgres makes a server that cannot be started a failure; otherwise its tests are skipped.
+QUAY_TEST_REQUIRE=postgres makes a server that cannot be started a failure; otherwise its tests are skipped. With `long`
+in it, or for whoever names what he wants to run, tests that take their time are run as well.
 """
 
 from __future__ import annotations
@@ -24,9 +25,24 @@ NOW_MS = 1_700_000_000_000
 TEMPLATE = "quay_template"
 
 
+def required(what: str) -> bool:
+    """Whether this run was told to require it."""
+    return what in os.environ.get("QUAY_TEST_REQUIRE", "").replace(",", " ").split()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without being asked for them, nobody waits for long tests."""
+    if config.option.file_or_dir or required("long"):
+        return
+    reason = "long: QUAY_TEST_REQUIRE=long runs it, and so does naming it"
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def missing(server: str, reason: object) -> None:
     """Skip what needs `server`, or fail if this run was told to require it."""
-    if server in os.environ.get("QUAY_TEST_REQUIRE", "").replace(",", " ").split():
+    if required(server):
         pytest.fail(f"{server} is required, but {reason}", pytrace=False)
     pytest.skip(f"no {server}: {reason}")
 

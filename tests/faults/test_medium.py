@@ -16,6 +16,8 @@ from tests.faults.medium import MIB, Tmpfs
 from tests.faults.server import BUSY, REPOSITORY, Served
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 REFUSALS = 12
 
 

@@ -22,6 +22,8 @@ from tests.faults.journal import Medium, Record, records
 from tests.integration.test_crash import Oracle
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 MOMENTS = int(os.environ.get("QUAY_TEST_CRASHES", "0")) or 40
 TELLING = {"rename", "sync directory", "created"}
 """After these, each moment is judged."""

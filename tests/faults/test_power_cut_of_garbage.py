@@ -26,6 +26,8 @@ from tests.faults.journal import Medium, Record, records
 from tests.integration.test_upkeep_crash import LATER, MOMENTS, Process
 from tests.server import REPOSITORY, RunningQuay
 
+pytestmark = pytest.mark.long
+
 JUDGED = int(os.environ.get("QUAY_TEST_CRASHES", "0")) or 10
 TELLING = {"unlink", "sync directory", "accepted"}
 """After these, each moment is judged."""

@@ -20,6 +20,8 @@ from tests.faults.journal import Medium, records
 from tests.faults.server import BUSY, REPOSITORY, await_that
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 PLACED = "SELECT b.digest, b.size FROM blob b JOIN placement p ON p.blob_id = b.id"
 GARBAGE = "SELECT count(*) FROM blob WHERE id NOT IN (SELECT blob_id FROM repository_blob)"
 IMAGES = 6

@@ -17,6 +17,8 @@ from tests.distribution import Client, digest_of
 from tests.faults.server import BUSY, REPOSITORY, Served, await_that
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:

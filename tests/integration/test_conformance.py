@@ -15,7 +15,7 @@ from tests.conformance import CURRENT, GINKGO, Suite, SuiteMissing
 from tests.conftest import missing
 from tests.server import RunningQuay
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.long, pytest.mark.conformance]
 
 
 @pytest.fixture(params=[GINKGO, CURRENT], ids=lambda suite: suite.name)

@@ -13,6 +13,8 @@ from tests.distribution import digest_of
 from tests.faults.server import BUSY, REPOSITORY, Served, await_that
 from tests.server import RunningQuay, ServerFailed
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:

@@ -26,6 +26,8 @@ import pytest
 from tests.distribution import LOST, Client, Image, Upload, digest_of
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 PASSES = {
     "upload.created": 4,
     "upload.recorded": 2,

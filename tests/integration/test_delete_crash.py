@@ -21,6 +21,8 @@ from tests.integration.test_crash import BEFORE, CALM
 from tests.integration.test_upkeep_crash import LATER, MOMENTS, Process
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 PASSES = {"commit.before": 4, "commit.after": 4, "manifest.deleted": 3, "blob.unlinked": 1}
 """Every crash point on the way, and how often a client who deletes everything passes it."""
 

@@ -12,6 +12,8 @@ import pytest
 from tests.distribution import Client, digest_of
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 HASTE = {"QUAY_GARBAGE_COLLECTION_FREQUENCY": "1", "QUAY_UPLOAD_EXPIRATION": "1"}
 CALM = {"QUAY_FEATURE_GARBAGE_COLLECTION": "false"}
 GARBAGE, KEPT = b"nobody names this", b"this is named later"

@@ -22,6 +22,8 @@ from tests.faults.estate import INDEX, KEEP, Estate, Put
 from tests.integration.test_crash import BEFORE, CALM
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 PASSES = {"manifest.received": 14, "manifest.stored": 14, "blob.linked": 20, "commit.before": 35, "commit.after": 35}
 """Crash points on the way, and how often a push of everything passes each at least."""
 

@@ -23,6 +23,8 @@ from quay.storage.upload import Budget
 from tests.distribution import Client
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 BIG = int(float(os.environ.get("QUAY_TEST_BIG", "1")) * GIB)

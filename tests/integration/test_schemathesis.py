@@ -26,7 +26,7 @@ from quay import testdata
 from quay.web.api import NOUNS
 from tests.server import RunningQuay
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 schemathesis.serializer.alias("application/x-tar", "application/octet-stream")
 

@@ -24,6 +24,8 @@ from tests.faults import estate, upkeep
 from tests.faults.estate import DROP, Estate
 from tests.server import RunningQuay
 
+pytestmark = pytest.mark.long
+
 MONTH, GRACE = 30 * 24, 2
 """Hours: the first is more than the time machine, the second more than the links of a collected manifest are kept."""
 MOMENTS = [MONTH, MONTH + GRACE, 2 * MONTH, 2 * MONTH + GRACE]

@@ -33,6 +33,8 @@ from tests.packaging.island import BinaryQuay, Island
 from tests.postgres import PostgresServer
 from tests.server import PATIENCE, REPOSITORY, User
 
+pytestmark = pytest.mark.long
+
 PAGES = REPOSITORY / "quay" / "web" / "pages"
 ADA = User("ada", "correct-horse-battery")
 

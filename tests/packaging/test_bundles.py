@@ -17,6 +17,8 @@ from tests.packaging.island import BinaryQuay, Island, IslandMissing
 from tests.packaging.test_binary import ADA, skopeo
 from tests.server import ServerFailed
 
+pytestmark = pytest.mark.long
+
 LIMIT = 3_000_000
 EXACT = ("copy", "--all", "--preserve-digests", "--quiet")
 

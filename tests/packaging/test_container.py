@@ -19,6 +19,8 @@ from tests.clients.programs import Daemon, Program, workshop
 from tests.postgres import free_port
 from tests.server import REPOSITORY
 
+pytestmark = pytest.mark.long
+
 BASE = ("sh", "ln", "mkdir", "chown")
 """What the container file runs; the program itself needs none of it."""
 

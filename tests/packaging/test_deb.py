@@ -15,6 +15,8 @@ from tests.packaging.conftest import BUILDING
 from tests.packaging.machine import Machine
 from tests.server import PATIENCE, REPOSITORY
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="session")
 def deb() -> Path:

@@ -27,6 +27,8 @@ from tests.packaging.island import Island
 from tests.packaging.machine import Machine
 from tests.server import User
 
+pytestmark = pytest.mark.long
+
 ADA = User("ada", "correct-horse-battery")
 DATA = Path("/var/lib/quay")
 STARTING = 120.0

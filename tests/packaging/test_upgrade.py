@@ -16,6 +16,8 @@ from tests.distribution import Client, Image
 from tests.predecessor import turned_back
 from tests.server import RunningQuay, ServerFailed
 
+pytestmark = pytest.mark.long
+
 APP = "dev/app"
 BEFORE, AFTER = Image.made("before the upgrade"), Image.made("after it")
 

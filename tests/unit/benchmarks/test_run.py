@@ -15,6 +15,8 @@ from tests.benchmarks.scenarios import SCENARIOS, Scenario
 from tests.benchmarks.servers import Ours
 from tests.benchmarks.wire import MIB, Pool
 
+pytestmark = pytest.mark.long
+
 BRIEF = ("push-tiny-c4", "push-1MiB-streamed", "tls-blob-1MiB-c4", "tags-last", "catalog-last", "referrers", "delete")
 
 
