@@ -3,7 +3,8 @@
 
 run: ; @packaging/venv postgres,redis && exec .venv/bin/python -m quay serve
 
-test: ; @packaging/venv dev && .venv/bin/python -m pytest $(TESTS)
+# On every core, and one more, since the tests often wait for servers: make test TESTS=tests/unit
+test: ; @packaging/venv dev && .venv/bin/python -m pytest -n $$(( $$(nproc) + 1 )) --dist loadfile $(TESTS)
 
 lint: ; @packaging/venv dev && .venv/bin/ruff check . && .venv/bin/ruff format --check .
 
