@@ -195,7 +195,9 @@ def _run(
     from quay.egress import EgressError
     from quay.importing import Choice, NoRoom
     from quay.importing.source import TROUBLE
+    from quay.oci.errors import RegistryError
     from quay.service.importing import Order
+    from quay.storage import StorageError
 
     shown: list[_Shown] = []
 
@@ -210,7 +212,7 @@ def _run(
     with explained():
         try:
             tally = service.run(found, lambda core: work(reactor, core, order))
-        except (NoRoom, EgressError, *TROUBLE) as why:
+        except (NoRoom, EgressError, StorageError, RegistryError, *TROUBLE) as why:
             for one in shown:
                 one.end(dry=dry)
             raise Failure(str(why)) from None

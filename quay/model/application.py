@@ -86,6 +86,11 @@ def find(txn: Transaction, client_id: str) -> Application | None:
     return _one(txn, table.c.client_id == client_id, namespace.c.enabled)
 
 
+def is_taken(txn: Transaction, client_id: str) -> bool:
+    """Whether there is an application with this client id, whosever it is."""
+    return _one(txn, table.c.client_id == client_id) is not None
+
+
 def of_organization(txn: Transaction, organization_id: int, client_id: str) -> Application | None:
     """The application of this organization with this client id."""
     return _one(txn, table.c.client_id == client_id, table.c.organization_id == organization_id)

@@ -47,7 +47,9 @@ class Machines:
         metadata = _object(robot.metadata)
         if metadata:
             profile.update(txn, made.id, metadata=metadata)
-        if token is not None:
+        if token is not None and credential.find(txn, "robot", token) is not None:
+            outcome.problems.append((f"the token of {robot.name}", "Another robot has it here: make a new one."))
+        elif token is not None:
             credential.replace_robot_token(txn, made.id, token)
         outcome.made["robots"] += 1
         record(txn, self.caller, "create_robot", owner.id, robot=robot.name)
@@ -57,7 +59,7 @@ class Machines:
     ) -> None:
         """The OAuth applications of an organization."""
         for one in applications:
-            if application.find(txn, one.client_id) is not None:
+            if application.is_taken(txn, one.client_id):
                 continue
             secret = self._opened(one.secret, f"the application {one.name}", outcome)
             if secret is None:

@@ -71,6 +71,8 @@ class Registrar:
             self._teams(txn, found, belongings.teams, outcome, new=new)
             self.machines.applications(txn, found, belongings.applications, outcome)
         self.machines.app_tokens(txn, found, belongings.app_tokens, outcome)
+        if new and not account.enabled:
+            namespace.set_enabled(txn, found.id, False)
         return outcome
 
     # --- accounts
@@ -95,8 +97,6 @@ class Registrar:
                 outcome.notes.append(f"{account.name} comes without a password: he logged in elsewhere.")
         else:
             made = self._organization(txn, account, email, belongings.teams, outcome)
-        if not account.enabled:
-            namespace.set_enabled(txn, made.id, False)
         outcome.made[f"{account.kind}s"] += 1
         if account.kind == "user":
             record(txn, self.caller, "user_create", made.id, username=account.name)
@@ -157,10 +157,12 @@ class Registrar:
             outcome.notes.append(f"The team {one.name} of {organization.name} is no longer filled by a directory.")
         for name in one.members:
             member = namespace.find(txn, name)
-            if member is None:
-                outcome.problems.append((f"{name} in the team {one.name} of {organization.name}", "He is not here."))
-            else:
+            try:
+                if member is None:
+                    raise TeamInvalid("He is not here.")
                 team.add_member(txn, team_id, member.id)
+            except TeamInvalid as unfit:
+                outcome.problems.append((f"{name} in the team {one.name} of {organization.name}", str(unfit)))
 
     def _end_owners(self, txn: Transaction, organization: Namespace, teams: Sequence[Team]) -> None:
         """The team that every organization begins with goes, where there was none, and others administer."""

@@ -102,6 +102,26 @@ class WhatComesTests(ImportCase):
         self.assertEqual((made, 0), (await self.tag("team/app", "win"), tally.troubles))
         self.assertTrue(self.holds(THREE))
 
+    async def test_schema_1(self) -> None:
+        """Old manifests come where they were made for, though they do not say how large their layers are."""
+        layer = self.registry.blob("team/old", ONE)["digest"]
+        document = {
+            "schemaVersion": 1,
+            "mediaType": "application/vnd.docker.distribution.manifest.v1+json",
+            "name": "team/old",
+            "tag": "1.0",
+            "architecture": "amd64",
+            "fsLayers": [{"blobSum": layer}],
+            "history": [{"v1Compatibility": '{"id": "a1"}'}],
+        }
+        digest = self.registry.manifest("team/old", document, tag="1.0")
+        tally = await self.imported()
+        self.assertEqual((digest, 0), (await self.tag("team/old", "1.0"), tally.troubles), tally.problems)
+        self.assertTrue(self.holds(ONE))
+        tally = await self.imported(below="mirror")
+        self.assertEqual(1, tally.troubles)
+        self.assertRegex(tally.problems[0].why, "made for the repository 'team/old'")
+
     async def test_a_choice(self) -> None:
         """Repositories and tags by their globs, below a namespace; without a list where they are named."""
         for tag in ("1.0", "1.1", "2.0"):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -195,6 +196,42 @@ class PeopleTests(SuccessionCase):
         tally = await self.taken_over(key="another")
         self.assertEqual((1, 1), (tally.made["robots"], tally.troubles))
         self.assertEqual([], await self.rows("SELECT id FROM credential"))
+
+    async def test_what_is_disabled_comes_so(self) -> None:
+        """Who was kept out there is kept out here, with all that is his; and a second time, too."""
+        ada = self.other.account("ada", enabled=False)
+        acme = self.other.account("acme", organization=True, enabled=False)
+        self.other.team(acme, "owners", "admin", ada)
+        sealed = self.other.encrypted("S" * 40)
+        about = {"redirect_uri": "", "application_uri": "", "name": "shop", "description": ""}
+        self.other.add("oauthapplication", client_id="C", secure_client_secret=sealed, organization_id=acme, **about)
+        for made in (1, 0):
+            tally = await self.taken_over()
+            self.assertEqual((made, 0), (tally.made["applications"], tally.troubles), tally.problems)
+        found = await self.look(namespace.find, "acme")
+        self.assertFalse(found.enabled)
+
+    async def test_a_token_that_somebody_has(self) -> None:
+        """A robot whose token another one has here, after a renaming, say, comes without it."""
+        self.other.account("ada")
+        self.other.robot("ada+ci", "T" * 64)
+        await self.taken_over()
+        await self.core.database.write(
+            lambda txn: txn.execute(sa.text("UPDATE namespace SET name = 'ada+old' WHERE name = 'ada+ci'"))
+        )
+        tally = await self.taken_over()
+        self.assertEqual(["the token of ada+ci"], [problem.what for problem in tally.problems])
+
+    async def test_a_member_who_cannot_be(self) -> None:
+        """A robot of others in a team is told, and the other members come."""
+        ada = self.other.account("ada")
+        stranger = self.other.robot("ada+ci", "T" * 64)
+        acme = self.other.account("acme", organization=True)
+        self.other.team(acme, "owners", "admin", ada)
+        self.other.team(acme, "devs", "member", stranger, ada)
+        tally = await self.taken_over()
+        self.assertEqual(["ada+ci in the team devs of acme"], [problem.what for problem in tally.problems])
+        self.assertEqual(3, len(await self.rows("SELECT * FROM team_member")) + 1)
 
     async def test_who_is_leaving_does_not_come(self) -> None:
         """Accounts and repositories that are being deleted there are not made here."""
