@@ -71,7 +71,7 @@ def tree_digest() -> str:
 
 def freeze() -> None:
     """Have PyInstaller make the program."""
-    places = ["--distpath", PROGRAM.parent, "--workpath", BUILD / "pyinstaller"]
+    places: list[str | Path] = ["--distpath", PROGRAM.parent, "--workpath", BUILD / "pyinstaller"]
     environment = {**os.environ, "PYI_LOG_LEVEL": "ERROR", "PYINSTALLER_CONFIG_DIR": str(BUILD / "pyinstaller-cache")}
     command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--clean", *places]
     subprocess.run([*command, ROOT / "packaging" / "quay.spec"], env=environment, check=True)

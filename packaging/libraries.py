@@ -42,7 +42,8 @@ def needed(directory: Path) -> str:
 
 def systems(version: str) -> str:
     """The oldest systems with this glibc or a newer one, in words."""
-    *others, last = [name for name, theirs in SYSTEMS.items() if _ordered(theirs) >= _ordered(version)]
+    names = [name for name, theirs in SYSTEMS.items() if _ordered(theirs) >= _ordered(version)]
+    *others, last = names or ["the one that this was built on"]
     return f"{', '.join(others)} and {last}" if others else last
 
 

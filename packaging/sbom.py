@@ -77,7 +77,7 @@ def _packaged(owner: Distribution) -> dict[str, Any]:
 
 def _license(owner: Distribution) -> str:
     """As an expression of SPDX, or else in the package's own words."""
-    told = owner.metadata
+    told: Any = owner.metadata
     kinds = [one.removeprefix(LICENSED) for one in told.get_all("Classifier") or () if one.startswith(LICENSED)]
     own = told.get("License") or ""
     return told.get("License-Expression") or (own if own and "\n" not in own else " AND ".join(kinds))
@@ -85,12 +85,13 @@ def _license(owner: Distribution) -> str:
 
 def _of_system(libraries: set[Path]) -> Iterator[dict[str, Any]]:
     """Libraries of the operating system, by its packages; one that no package has stands there by its name."""
+    system = platform.freedesktop_os_release()["ID"] if libraries else ""
     for name in sorted({_system_package(one) or one.name for one in libraries if ".so" in one.name}):
         known = subprocess.run(
             ["dpkg-query", "-W", "-f", "${Version} ${Architecture}", name], capture_output=True, text=True, check=False
         )
         version, _, architecture = known.stdout.partition(" ")
-        place = f"pkg:deb/debian/{name}@{version}?arch={architecture}" if version else f"pkg:generic/{name}"
+        place = f"pkg:deb/{system}/{name}@{version}?arch={architecture}" if version else f"pkg:generic/{name}"
         yield _component("library", name, version, place, "")
 
 

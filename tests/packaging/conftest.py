@@ -26,17 +26,19 @@ BUILDING = 280.0
 
 @pytest.fixture(scope="session")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the built file."""
-    built = os.environ.get("QUAY_TEST_BINARY") or _built()
-    return Path(shutil.copy2(built, tmp_path_factory.mktemp("medium")))
+    """A copy of the built file, with its bill of materials beside it."""
+    built, medium = os.environ.get("QUAY_TEST_BINARY") or _built(), tmp_path_factory.mktemp("medium")
+    if Path(f"{built}.cdx.json").exists():
+        shutil.copy2(f"{built}.cdx.json", medium)
+    return Path(shutil.copy2(built, medium))
 
 
-def _built() -> Path:
+def _built() -> str:
     build = [f"{REPOSITORY}/packaging/binary", "--unmeasured"]
     done = subprocess.run(build, cwd=REPOSITORY, capture_output=True, text=True, timeout=BUILDING, check=False)
     if done.returncode:
         missing("binary", f"it cannot be built: {(done.stderr or done.stdout).strip()[-2000:]}")
-    return REPOSITORY / done.stdout.splitlines()[-1]
+    return str(REPOSITORY / done.stdout.splitlines()[-1])
 
 
 @pytest.fixture

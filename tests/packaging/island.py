@@ -44,6 +44,8 @@ def hidden() -> list[Path]:
 class Island:
     """One such machine, from `with` to its end; several cannot reach each other either."""
 
+    _holder: subprocess.Popen[Any]
+
     def __enter__(self) -> Self:
         script = [
             "ip link set lo up",

@@ -4,6 +4,7 @@ The one file on a bare machine: no Python, no route to anywhere, nothing on the 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -151,6 +152,19 @@ def test_an_old_database(binary: Path, island: Island, tmp_path: Path, old_datab
     engine = open_engine(old_database)
     assert status(engine).schema == SCHEMA
     engine.dispose()
+
+
+def test_its_materials(binary: Path) -> None:
+    """Beside it is what it consists of: packages in the versions that were asked for, Python, and no tools."""
+    document = json.loads(Path(f"{binary}.cdx.json").read_bytes())
+    found = {one["name"]: one["version"] for one in document["components"]}
+    pinned = dict(
+        re.findall(r"^(\S+)==(\S+)$", (REPOSITORY / "packaging" / "constraints.txt").read_text(), re.MULTILINE)
+    )
+    assert (document["bomFormat"], document["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
+    assert {"cpython", "Twisted", "SQLAlchemy", "cryptography", "psycopg-binary", "flask-swagger-ui"} <= found.keys()
+    assert {name: version for name, version in found.items() if name in pinned}.items() <= pinned.items()
+    assert found.keys().isdisjoint({"pip", "setuptools", "pyelftools", "Flask", "pytest", "libgcc-s1"})
 
 
 def test_it_unpacks_itself_once(binary: Path, island: Island, tmp_path: Path) -> None:
