@@ -119,9 +119,16 @@ def planned(layout: Layout, program: Program, wish: Wish) -> Plan:
         data=data,
         here=here,
         state=state,
-        before=state.version if layout.data is not None and state is not None else None,
+        before=_before(layout, state),
         beginning=_beginning(wish) if begins else None,
     )
+
+
+def _before(layout: Layout, state: State | None) -> str | None:
+    """The version that is installed: after a rollback, it is not the last one that was."""
+    if layout.data is None or state is None:
+        return None
+    return layout.version(layout.current) or state.version
 
 
 def _beginning(wish: Wish) -> Beginning:

@@ -7,12 +7,12 @@ copied before it is migrated (`quay.database.rollback`).
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import attrs
 
 from appliance.layout import Layout, switch
+from appliance.programs import is_older
 from quay import __version__
 from quay.config import Config
 from quay.database.rollback import Copy, Lost, copies, lost, roll_back
@@ -54,7 +54,7 @@ class Way:
 def way_back(config: Config, layout: Layout) -> Way:
     """The way back from this version. Raises `NoWayBack`, `quay.database.snapshot.SnapshotFailed`."""
     version = layout.version(layout.previous)
-    if version is not None and _order(version) >= _order(__version__):
+    if version is not None and not is_older(version, __version__):
         version = None
     if not config.database_uri.is_sqlite:
         raise NoWayBack(
@@ -83,7 +83,3 @@ def go(way: Way, layout: Layout) -> Path | None:
     if way.version is not None:
         switch(layout, way.version)
     return given_up
-
-
-def _order(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"[0-9]+", version)]

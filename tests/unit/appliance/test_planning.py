@@ -74,6 +74,16 @@ def test_a_configuration_that_is_wrong(image: Layout) -> None:
     assert "cannot be used" in problems(image, data=DATA)[0]
 
 
+def test_after_a_rollback(image: Layout) -> None:
+    """What is installed is what runs, and not what was installed last: going on from there is no step back."""
+    State(version="99.0.0").keep(here(image))
+    point(image.pointer, DATA)
+    image.program(__version__).mkdir(parents=True)
+    point(image.current, __version__)
+    assert planned(image, PROGRAM, Wish()).before == __version__
+    assert problems(image) == []
+
+
 def test_a_package(image: Layout) -> None:
     """What a package has installed is the package's to upgrade: two installations would be in each other's way."""
     image.here(PACKAGED).mkdir(parents=True)
