@@ -248,8 +248,16 @@ class Database(Service):
 
 
 def _nested(txn: Transaction, unit: Callable[[Transaction], Any]) -> tuple[Any, Transaction]:
-    with txn.connection.begin_nested():
-        return unit(txn), txn
+    say = txn.connection.exec_driver_sql  # SQLAlchemy's own savepoints take several times as long
+    say("SAVEPOINT unit")
+    try:
+        result = unit(txn)
+    except BaseException:
+        say("ROLLBACK TO unit")
+        say("RELEASE unit")
+        raise
+    say("RELEASE unit")
+    return result, txn
 
 
 def _outcome(run: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:
