@@ -20,7 +20,7 @@ from quay.bundles.signing import Untrusted
 from quay.bundles.waybill import BundleInvalid, Receipt
 from quay.bundles.writing import BlobRotted, CannotWrite
 from quay.events import Pushed, RepositoryCreated
-from quay.model import repository, tag
+from quay.model import permission, repository, tag
 from quay.oci.errors import Denied, InvalidRequest
 from quay.oci.reference import Digest, RepositoryName
 from quay.storage import StorageFull
@@ -254,6 +254,20 @@ def test_into(near: Site, far: Site) -> None:
     for bad in ("a=b=", "=x", "UP", "a/b", ""):
         with pytest.raises(InvalidRequest):
             far.load(files, [bad])
+
+
+def test_names_that_are_kept(near: Site, tmp_path: Path, sqlite_template: Path) -> None:
+    """No organization is made under the name of a superuser to come; where one may be made, it is the loader's."""
+    near.push("acme/web", images.image("a"), "1")
+    files = near.make("acme/web")
+    (tmp_path / "other").mkdir()
+    site = Site(tmp_path / "other", sqlite_template, SUPER_USERS=["boss"])
+    assert "kept for whoever" in site.load(files, ["boss"], unsigned=True).failed[0][1]
+    assert site.load(files, unsigned=True).loaded == ["acme/web:1"]
+    found = site.application.read(repository.find, RepositoryName("acme", "web"))
+    assert site.application.read(permission.role, found, site.caller.principal.namespace_id) is permission.Role.ADMIN
+    assert not found.public
+    site.application.stop()
 
 
 def test_receipts(near: Site, far: Site) -> None:
