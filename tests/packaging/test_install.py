@@ -22,6 +22,7 @@ from quay import __version__, authority
 from tests.clients.conftest import installed, logins
 from tests.clients.images import held, image, write_directory
 from tests.clients.programs import POLL, Program
+from tests.distribution import Answer
 from tests.founding import Browser
 from tests.packaging.island import Island
 from tests.packaging.machine import Machine
@@ -56,13 +57,18 @@ def shown(machine: Machine, *properties: str) -> list[str]:
     return [line for line in asked().splitlines() if line]
 
 
+def plainly(machine: Machine, path: str, **headers: str) -> Answer:
+    """What plain HTTP answers there."""
+    connection = machine.http(80)
+    connection.request("GET", path, headers={"Host": "127.0.0.1", **headers})
+    answer = connection.getresponse()
+    return Answer(answer.status, answer.headers, answer.read())
+
+
 def trusting(machine: Machine, directory: Path) -> Path:
     """The certificate of the authority as plain HTTP hands it out, in a directory as skopeo wants it."""
-    connection = machine.http(80)
-    connection.request("GET", "/ca", headers={"Host": "127.0.0.1"})
-    pem = connection.getresponse().read()
     directory.mkdir()
-    (directory / "ca.crt").write_bytes(pem)
+    (directory / "ca.crt").write_bytes(plainly(machine, "/ca").expect(200).body)
     return directory
 
 
@@ -154,9 +160,11 @@ def test_set_up_in_a_browser(machine: Machine, quay: Program) -> None:
     address = re.search(r"https://127\.0\.0\.1(/setup/\?token=\S+)", quay("install"))
     assert address is not None
     before = shown(machine, "MainPID")
-    plain = machine.http(80)
-    plain.request("GET", "/ca", headers={"Host": "127.0.0.1"})
-    trust = ssl.create_default_context(cadata=plain.getresponse().read().decode())
+    trust = ssl.create_default_context(cadata=plainly(machine, "/ca").expect(200).body.decode())
+    page = plainly(machine, "/ca", Accept="text/html").expect(200).body.decode()
+    for way in ("/etc/docker/certs.d", "/etc/containers/certs.d", "hosts.toml", "update-ca-trust", "certutil"):
+        assert way in page
+    assert plainly(machine, "/repository/").expect(308).headers["Location"] == "https://127.0.0.1/repository/"
     browser = Browser(lambda: machine.http(443, trust))
     assert browser.get(address[1]).expect(303).headers["Location"] == "/setup/administrator"
     told = {"name": ADA.name, "email": "ada@example.org", "password": ADA.password, "repeated": ADA.password}
