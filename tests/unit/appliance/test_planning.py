@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -72,6 +73,14 @@ def test_a_configuration_that_is_wrong(image: Layout) -> None:
     """It is refused now, and not by a server that does not start."""
     (here(image) / "quay.yaml").write_text("LISTEN: nowhere\n")
     assert "cannot be used" in problems(image, data=DATA)[0]
+
+
+def test_no_room(image: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room for the program or for data, it is said how much there is, and how much is needed."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**40, 2**40, 2**20))  # type: ignore[attr-defined]
+    found = problems(image)
+    assert len(found) == 2
+    assert all("has 1 MiB of room" in each for each in found)
 
 
 def test_after_a_rollback(image: Layout) -> None:
