@@ -14,9 +14,11 @@ What is kept for somebody is removed `KEPT_S` after it was last touched.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -104,9 +106,10 @@ class Depot:
                 f"There is no bundle {uuid[:80]!r} here.",
                 advice=f"It was deleted, or {KEPT_S // 86400} days have passed, or another node has it.",
             )
-        inside = sorted(file for file in path.iterdir() if file.name != ORDER and _is_whole(file))
-        volumes = [(file.name, file.stat().st_size) for file in inside]
-        return Kept(uuid, json.loads((path / ORDER).read_bytes()), path, volumes, _touched(path))
+        inside = _inside(path)
+        volumes = sorted((name, found.st_size) for name, found in inside.items() if name != ORDER and _is_whole(name))
+        touched = max(found.st_mtime for found in (path.stat(), *inside.values()))
+        return Kept(uuid, json.loads((path / ORDER).read_bytes()), path, volumes, touched)
 
     def all(self) -> list[Kept]:
         """The latest first."""
@@ -145,8 +148,8 @@ class Depot:
     def receipts(self) -> list[tuple[str, int]]:
         """Those that others sent, with their sizes."""
         directory = self.root / "receipts"
-        found = sorted(directory.iterdir()) if directory.is_dir() else []
-        return [(file.name, file.stat().st_size) for file in found if _is_whole(file)]
+        inside = _inside(directory) if directory.is_dir() else {}
+        return sorted((name, found.st_size) for name, found in inside.items() if _is_whole(name))
 
 
 def check_name(name: str) -> None:
@@ -157,9 +160,15 @@ def check_name(name: str) -> None:
         )
 
 
-def _is_whole(file: Path) -> bool:
-    return _NAME.fullmatch(file.name) is not None and not file.name.endswith(DRAFT) and file.is_file()
+def _is_whole(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and not name.endswith(DRAFT)
 
 
-def _touched(path: Path) -> float:
-    return max(file.stat().st_mtime for file in (path, *path.iterdir()))
+def _inside(directory: Path) -> dict[str, os.stat_result]:
+    """The files of a directory, while others come and go."""
+    found: dict[str, os.stat_result] = {}
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):
+            if entry.is_file(follow_symlinks=False):
+                found[entry.name] = entry.stat(follow_symlinks=False)
+    return found

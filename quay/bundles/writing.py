@@ -119,7 +119,8 @@ class _Draft:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("wb")
+            path.unlink(missing_ok=True)  # what a kill left there
+            self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
             raise _cannot(path, error) from error
         self._path = path

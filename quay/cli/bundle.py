@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from quay.cli import bundle_trust
+from quay.cli.accounts import HEARS
 from quay.cli.bundle_trust import choices_argument, read_file
 from quay.cli.common import Failure, explained, pass_surroundings, settled
 from quay.cli.meter import Meter, size
@@ -213,7 +214,8 @@ def load(
                 return await bundles.load(caller, cargo, mapping, progress)
         finally:
             await cargo.shelf.close()
-            await service.forget_beside(core)
+            if await service.forget_beside(core):
+                click.echo(HEARS, err=True)
 
     found = settled(surroundings)
     with explained():

@@ -32,11 +32,11 @@ def read_file(file: Path) -> bytes:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from None
 
 
-def _write(file: Path, content: bytes) -> None:
+def _write(file: Path, content: bytes, mode: int = 0o600) -> None:
     from quay.files import write_whole
 
     try:
-        write_whole(file, content, mode=0o644)
+        write_whole(file, content, mode=mode)
     except OSError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}.") from None
 
@@ -81,7 +81,7 @@ def key(surroundings: Surroundings, file: Path | None) -> None:
     if file is None:
         click.echo(public.pem, nl=False)
     else:
-        _write(file, public.pem.encode())
+        _write(file, public.pem.encode(), 0o644)
     click.echo(public.fingerprint, err=True)
 
 

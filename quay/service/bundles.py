@@ -81,10 +81,12 @@ async def check_space(core: Core, bundles: Bundles, cargo: Cargo) -> None:
         await core.threads.blobs.run(check_room, Path(path), await bundles.new_bytes(cargo))
 
 
-async def forget_beside(core: Core) -> None:
-    """Let a server that runs beside this process hear that something was changed."""
-    if upkeep.beside_a_server(core):
+async def forget_beside(core: Core) -> bool:
+    """Let a server that runs beside this process hear that something was changed; whether there is one."""
+    beside = upkeep.beside_a_server(core)
+    if beside:
         await core.database.write(upkeep.ask_to_forget)
+    return beside
 
 
 def run(config: Config, work: Callable[[Core, Bundles, Any], Awaitable[R]]) -> R:
