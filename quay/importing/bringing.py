@@ -28,6 +28,9 @@ from quay.storage import StorageError, StorageFull
 REFERRERS_LIMIT: Final = 1_000
 """So many may refer to one image, at any remove."""
 
+REMEMBERED: Final = 100_000
+"""Of so many manifests it is remembered what refers to them, between looking and bringing."""
+
 REFUSALS: Final = (*TROUBLE, RegistryError, StorageError)
 """Why one thing does not come, while others may."""
 ENDS: Final = (StorageFull, Unavailable)
@@ -134,11 +137,21 @@ class Bringer:
         ahead = [digest, *await self._children(filling, digest)]
         seen = set(ahead)
         while ahead and len(seen) < REFERRERS_LIMIT:
-            for one in await self._source.referrers(filling.source, ahead.pop()):
+            for one in await self._told(filling, ahead.pop()):
                 if one not in seen:
                     seen.add(one)
                     ahead.append(one)
                     await self._referrer(filling, one, label)
+
+    async def _told(self, filling: Filling, digest: Digest) -> list[Digest]:
+        """What the source says that refers to a manifest."""
+        key = (filling.source, digest)
+        found = self._memory.referrers.pop(key, None)
+        if found is None:
+            found = await self._source.referrers(filling.source, digest)
+            if self.dry and len(self._memory.referrers) < REMEMBERED:
+                self._memory.referrers[key] = found
+        return found
 
     async def _children(self, filling: Filling, digest: Digest) -> list[Digest]:
         """The children of an index that is here: each of them may be referred to as well."""

@@ -44,11 +44,14 @@ class Tree:
 
 
 class Memory:
-    """Manifests that have been read, as many as fit: who looks first, and brings then, reads them once."""
+    """
+    Manifests that have been read, as many as fit, and what refers to what: who looks first, and brings then, asks once.
+    """
 
     def __init__(self, room: int = REMEMBERED) -> None:
         self._room = room
         self._kept: dict[tuple[str, str], Manifest] = {}
+        self.referrers: dict[tuple[str, Digest], list[Digest]] = {}
 
     def get(self, repository: str, reference: str) -> Manifest | None:
         return self._kept.get((repository, reference))

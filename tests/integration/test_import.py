@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -77,16 +78,24 @@ class Origin(Debian):
         client.close()
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    """A registry with images that does not run now."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    """A registry with images that does not run now, and that nobody changes."""
     try:
-        made = Origin(tmp_path)
-        made.program()
+        Origin.program()
     except PeerMissing as reason:
         missing("docker-registry", reason)
-    with made:
+    with Origin(tmp_path_factory.mktemp("filled")) as made:
         made.fill()
+    return made
+
+
+@pytest.fixture
+def origin(filled: Origin, tmp_path: Path) -> Origin:
+    """A registry with images that does not run now, for this test alone."""
+    made = Origin(tmp_path)
+    shutil.copytree(filled.data / "files", made.data / "files")
+    made.images = filled.images
     return made
 
 
