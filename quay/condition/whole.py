@@ -7,18 +7,19 @@ from datetime import datetime
 from pathlib import Path
 
 from quay.condition import clock, disk
-from quay.condition.backups import backups
+from quay.condition.backups import Facts, remembered_backups
 from quay.condition.certificate import certificate
 from quay.condition.finding import Finding, wrong
 from quay.config import Config
 
 
-def condition(config: Config, now: datetime, daily: float = 0.0) -> list[Finding]:
+def condition(config: Config, now: datetime, daily: float = 0.0, remembered: Facts | None = None) -> list[Finding]:
     """
-    Disks, certificate, clock and backups; `daily` bytes are pushed a day. Waits for the disks, and takes no longer than
-    they do.
+    Disks, certificate, clock, and the backups that are `remembered`; `daily` bytes are pushed a day. Waits for the
+    disks, and takes no longer than they do.
     """
-    return [*_disks(config, daily), *certificate(config, now), clock.in_step(clock.kept()), *backups(config, now)]
+    said = remembered_backups(config, now, remembered or {})
+    return [*_disks(config, daily), *certificate(config, now), clock.in_step(clock.kept()), *said]
 
 
 def _disks(config: Config, daily: float) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ def installation(txn: Transaction) -> str:
 
 
 def remember(txn: Transaction, name: str, facts: Mapping[str, Any]) -> None:
-    """Remember these facts, JSON, under `name`, with the time; what was there before is forgotten."""
+    """Remember these facts, JSON, under `name`, with the time (`ms`); what was there before is forgotten."""
     value = json.dumps({"ms": txn.now_ms, **facts})
     txn.execute(upsert(txn.dialect, setting, "key", update=("value",)), {"key": f"{STANDING}{name}", "value": value})
 

@@ -95,8 +95,10 @@ class Backups:
     async def made(self, made: Made, say: Say) -> None:
         """Remember it, and remove those that are not kept any longer."""
         await note_made(self._core, made)
-        self.standing = await self._core.database.read(rows.remembered)
         pool, folder = self._core.threads.blobs, self.folder()
+        if (verified := await pool.run(_last_verified, folder)) is not None:
+            await self._core.database.write(rows.remember, "verified", verified)
+        self.standing = await self._core.database.read(rows.remembered)
         for path in await pool.run(_outdated, folder, made.record.installation, self._keeping()):
             await pool.run(folder.acquire)
             try:
@@ -139,9 +141,21 @@ async def note_made(core: Core, made: Made) -> None:
 def _outdated(folder: Folder, installation: str, keeping: Keeping) -> list[Path]:
     """Those of our own that may go: never the latest, nor the latest of those that were found good."""
     ours = [path for path, record in folder.records() if record.installation == installation]
-    good = [path for path in ours if (found := Verified.read(path)) is not None and not found.problems]
+    good = [path for path, verified in _verified(folder) if path in ours and not verified.problems]
     gone = outdated(map(moment_of, ours), keeping)
     return [path for path in ours if moment_of(path) in gone and path not in good[-1:]]
+
+
+def _last_verified(folder: Folder) -> Mapping[str, Any] | None:
+    """What was found when one of these was verified last, by whoever did that."""
+    found = [(verified.ms, path.name, verified.problems) for path, verified in _verified(folder)]
+    return dict(zip(("ms", "name", "problems"), max(found), strict=True)) if found else None
+
+
+def _verified(folder: Folder) -> Iterator[tuple[Path, Verified]]:
+    for path in folder.complete():
+        if (verified := Verified.read(path)) is not None:
+            yield path, verified
 
 
 def _latest(folder: Folder) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypedDict
 from quay.condition import Finding
 from quay.condition.certificate import expiry
 from quay.condition.whole import condition
-from quay.model import garbage, holdings
+from quay.model import backup, garbage, holdings
 from quay.web.api import needs
 from quay.web.api.call import Call
 from quay.web.api.route import Routes
@@ -125,7 +125,8 @@ async def health(call: Call) -> HealthView:
     services = await call.means.checkup.services()
     now = datetime.fromtimestamp(call.means.clock.seconds(), UTC)
     daily = await _daily(call, now) if services["database"] else 0.0
-    found = await call.means.cpu.run(condition, call.means.config, now, daily)
+    remembered = await call.read(backup.remembered) if services["database"] else {}
+    found = await call.means.cpu.run(condition, call.means.config, now, daily, remembered)
     return {
         "services": dict(services),
         "workers": [_worker(worker) for worker in call.means.workers],

@@ -257,12 +257,12 @@ def test_health(application, admin):
 
 def test_the_machine(application, admin, monkeypatch):
     """What was found of disks, certificate and clock is told with its fix, and what is wrong of it at the top."""
-    monkeypatch.setattr(installation, "condition", lambda config, now, daily: [fine("The disk has room.")])
+    monkeypatch.setattr(installation, "condition", lambda config, now, daily, backups: [fine("The disk has room.")])
     page = admin.open("/superuser/?tab=health")
     assert "The disk has room." in page.text
     assert "will not do for long" not in page.text
     told = [wrong("The disk is <full>.", "quay gc", "/docs/runbooks#disk-full"), remarkable("It is late.")]
-    monkeypatch.setattr(installation, "condition", lambda config, now, daily: told)
+    monkeypatch.setattr(installation, "condition", lambda config, now, daily, backups: told)
     page = admin.open("/superuser/?tab=health")
     assert "will not do for long" in page.text
     assert "The disk is <full>. quay gc" in page.text
@@ -274,7 +274,7 @@ def test_the_machine(application, admin, monkeypatch):
 def test_what_comes_in_a_day(application, admin, monkeypatch):
     """The forecast rests on the bytes of the last month."""
     days = []
-    monkeypatch.setattr(installation, "condition", lambda config, now, daily: days.append(daily) or [])
+    monkeypatch.setattr(installation, "condition", lambda config, now, daily, backups: days.append(daily) or [])
     admin.open("/superuser/?tab=health")
     application.repository().upload(b"x" * 3000)
     admin.open("/superuser/?tab=health")

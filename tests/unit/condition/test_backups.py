@@ -11,7 +11,7 @@ import pytest
 from quay.backups import Folder, Record, Verified
 from quay.backups.record import File
 from quay.condition import Finding, State
-from quay.condition.backups import backups
+from quay.condition.backups import backups, remembered_backups
 from quay.config import parse
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -107,3 +107,25 @@ def test_verified_long_ago(tmp_path: Path) -> None:
     path = made(tmp_path / "backups", timedelta(hours=1))
     Verified(ms=int((NOW - timedelta(days=90)).timestamp() * 1000), problems=0).write(path)
     assert [one.state for one in found(tmp_path)] == [State.FINE, State.REMARKABLE]
+
+
+MADE = {"ms": (NOW - timedelta(hours=10)).timestamp() * 1000, "lost": 0, "blobs": 7, "directory": "/b", "name": "n"}
+GOOD = {"ms": NOW.timestamp() * 1000, "name": "n", "problems": 0}
+
+
+@pytest.mark.parametrize(
+    ("remembered", "states"),
+    [
+        ({}, [State.WRONG]),
+        ({"made": MADE}, [State.FINE, State.REMARKABLE]),
+        ({"made": MADE, "verified": GOOD}, [State.FINE, State.FINE]),
+        ({"made": MADE | {"lost": 1}, "verified": GOOD | {"problems": 2}}, [State.WRONG, State.WRONG]),
+    ],
+    ids=["none", "never verified", "good", "not good"],
+)
+def test_what_a_server_remembers(tmp_path: Path, remembered: dict[str, dict[str, object]], states: list[State]) -> None:
+    """It says the same of them without looking at their disk, which may be one that does not answer."""
+    config = parse("{BACKUP_DIRECTORY: /nowhere}", {}, tmp_path)
+    assert [one.state for one in remembered_backups(config, NOW, remembered)] == states
+    [nobody] = remembered_backups(parse("", {}, tmp_path), NOW, remembered)
+    assert nobody.state is State.REMARKABLE
