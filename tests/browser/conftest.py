@@ -1,5 +1,6 @@
 """
-Debian's Chromium, driven by Playwright, before a real server: one of each for every module.
+Debian's Chromium, driven by Playwright, before a real server: one browser for every module, one server for all that
+need no other.
 
 What a browser says on its console, or a script throws, fails the test. Without Chromium or Playwright the tests are
 skipped, with the reason; QUAY_TEST_REQUIRE=browser makes that a failure.
@@ -37,28 +38,35 @@ PATIENCE_MS = 20_000
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """
-    A running Chromium. It is a module's, and not everybody's: while Playwright is there, its event loop runs, and
-    whatever else wants one in this process cannot have it.
-    """
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program; what there is to drive it by is here, too."""
     executable = shutil.which("chromium")
     if executable is None:
         missing("browser", "chromium is not installed")
     try:
-        from playwright.sync_api import sync_playwright
+        import playwright.sync_api  # noqa: F401
     except ImportError as reason:
         missing("browser", reason)
-        return
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
-        yield chromium
-        chromium.close()
+    return str(executable)
 
 
 @pytest.fixture(scope="module")
-def quay(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQuay]:
+def browser(chromium: str) -> Iterator[Browser]:
+    """
+    A running Chromium. It is a module's, and not everybody's: while Playwright is there, its event loop runs, and
+    whatever else wants one in this process cannot have it.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def quay(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQuay]:
     """A running registry, which nothing that a browser does makes stumble."""
     with RunningQuay(tmp_path_factory.mktemp("quay") / "data") as server:
         yield server
@@ -76,13 +84,13 @@ def axe() -> str:
         raise
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dev(quay: RunningQuay) -> User:
     """Somebody with an account."""
     return quay.add_user("dev")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def root(quay: RunningQuay) -> User:
     """Who administers the registry."""
     return quay.add_user("root", superuser=True)
@@ -102,20 +110,8 @@ def visit(browser: Browser, quay: RunningQuay, sessions: dict[str, Any]) -> Iter
     """
     visitors: list[Visitor] = []
 
-    def call_in(user: User | None = None, *, phone: bool = False, dark: bool = False, scripts: bool = True) -> Visitor:
-        if user is not None and user.name not in sessions:
-            sessions[user.name] = _signed_in(browser, quay, user)
-        context = browser.new_context(
-            viewport=PHONE if phone else DESKTOP,
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=scripts,
-            storage_state=sessions[user.name] if user else None,
-            ignore_https_errors=True,  # of a registry whose authority is its own
-            locale="en-GB",
-            reduced_motion="reduce",  # so that colors are what they become at once
-        )
-        context.set_default_timeout(PATIENCE_MS)
-        visitors.append(Visitor(context, quay.url))
+    def call_in(user: User | None = None, **on: Any) -> Visitor:
+        visitors.append(_visitor(browser, quay, sessions, user, **on))
         return visitors[-1]
 
     yield call_in
@@ -123,6 +119,57 @@ def visit(browser: Browser, quay: RunningQuay, sessions: dict[str, Any]) -> Iter
     for visitor in visitors:
         visitor.context.close()
     assert problems == []
+
+
+@pytest.fixture(scope="module")
+def staying(browser: Browser, quay: RunningQuay, sessions: dict[str, Any]) -> Iterator[dict[str, Visitor]]:
+    """Those who have come with `stay`, by their names."""
+    here: dict[str, Visitor] = {}
+    yield here
+    for visitor in here.values():
+        visitor.context.close()
+
+
+@pytest.fixture
+def stay(browser: Browser, quay: RunningQuay, sessions: dict[str, Any], staying: dict[str, Visitor]) -> Iterator[Visit]:
+    """As `visit`, for tests that only look: of every user there is one visitor, who stays for the next test."""
+
+    def call_in(user: User | None = None) -> Visitor:
+        name = user.name if user else ""
+        if name not in staying:
+            staying[name] = _visitor(browser, quay, sessions, user)
+        return staying[name]
+
+    yield call_in
+    problems = [problem for visitor in staying.values() for problem in visitor.problems]
+    for visitor in staying.values():
+        visitor.problems.clear()
+    assert problems == []
+
+
+def _visitor(
+    browser: Browser,
+    quay: RunningQuay,
+    sessions: dict[str, Any],
+    user: User | None,
+    *,
+    phone: bool = False,
+    dark: bool = False,
+    scripts: bool = True,
+) -> Visitor:
+    if user is not None and user.name not in sessions:
+        sessions[user.name] = _signed_in(browser, quay, user)
+    context = browser.new_context(
+        viewport=PHONE if phone else DESKTOP,
+        color_scheme="dark" if dark else "light",
+        java_script_enabled=scripts,
+        storage_state=sessions[user.name] if user else None,
+        ignore_https_errors=True,  # of a registry whose authority is its own
+        locale="en-GB",
+        reduced_motion="reduce",  # so that colors are what they become at once
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    return Visitor(context, quay.url)
 
 
 def _signed_in(browser: Browser, quay: RunningQuay, user: User) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +12,9 @@ from tests.browser.looking import faults
 from tests.browser.places import PLACES, Place, furnish
 from tests.server import RunningQuay, User
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
 
 @pytest.fixture(scope="module")
-def quay(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQuay]:
+def quay(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQuay]:
     """A registry with the test data."""
     server = RunningQuay(tmp_path_factory.mktemp("filled") / "data")
     server.command("initdb", "--test-data")
@@ -42,9 +38,9 @@ def furnished(visit: Visit, found: dict[str, str]) -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-def test_a_page_is_for_everybody(visit: Visit, furnished: Mapping[str, str], axe: str, place: Place) -> None:
+def test_a_page_is_for_everybody(stay: Visit, furnished: Mapping[str, str], axe: str, place: Place) -> None:
     """No grave violation of what WCAG asks for, nothing wider than a telephone, and no error on the console."""
-    visitor = visit(User(place.who, PASSWORD) if place.who else None)
+    visitor = stay(User(place.who, PASSWORD) if place.who else None)
     place.visit(visitor, furnished)
     assert faults(visitor, axe, place.name) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,12 +16,9 @@ from tests.distribution import Client, Image
 from tests.founding import PASSWORD, Fresh, address, answers, wait
 from tests.server import RunningQuay, User
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
 
 @pytest.fixture(scope="module")
-def quay(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQuay]:
+def quay(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQuay]:
     """A server that nobody administers yet."""
     with Fresh(tmp_path_factory.mktemp("fresh") / "data") as server:
         yield server
