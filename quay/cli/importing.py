@@ -189,14 +189,11 @@ def _run(
     dry: bool,
     **chosen: Any,
 ) -> None:
-    from twisted.internet import reactor
-
-    from quay import service
     from quay.egress import EgressError
     from quay.importing import Choice, NoRoom
     from quay.importing.source import TROUBLE
     from quay.oci.errors import RegistryError
-    from quay.service.importing import Order
+    from quay.service import importing as service
     from quay.storage import StorageError
 
     shown: list[_Shown] = []
@@ -205,13 +202,13 @@ def _run(
         shown[:] = [_Shown(what, tally)]
         return shown[0].tick
 
-    order = Order(
+    order = service.Order(
         choice=Choice(replace=not keep, **chosen), below=below, user=user, public=public, dry=dry, begun=begun
     )
     found = settled(surroundings)
     with explained():
         try:
-            tally = service.run(found, lambda core: work(reactor, core, order))
+            tally = service.run(found, lambda reactor, core: work(reactor, core, order))
         except (NoRoom, EgressError, StorageError, RegistryError, *TROUBLE) as why:
             for one in shown:
                 one.end(dry=dry)

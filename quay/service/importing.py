@@ -62,6 +62,15 @@ class Order:
     begun: Callable[[str, Tally], Callable[[], object]] = lambda what, tally: lambda: None
 
 
+def run(config: Config, work: Callable[[Any, Core], Awaitable[Tally]]) -> Tally:
+    """Do `work` with the reactor and a core of its own. What it raises is raised here."""
+    from twisted.internet import reactor
+
+    from quay import service
+
+    return service.run(config, lambda core: work(reactor, core))
+
+
 async def from_registry(
     reactor: Any,
     core: Core,
