@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from tests.browser.conftest import Visit
 from tests.clients.images import image, write_layout
@@ -15,6 +19,7 @@ from tests.distribution import Client, Image
 from tests.server import RunningQuay, User
 
 REPOSITORY = "dev/app"
+PACKINGS: Mapping[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
 
 
 def push(quay: RunningQuay, name: str, secret: str, repository: str, tag: str, scratch: Path) -> None:
@@ -120,6 +125,32 @@ def test_an_archive_is_uploaded(visit: Visit, dev: User, pushed: str, tmp_path: 
     visitor.told("Made of")
     visitor.follow("uploaded", exact=True)
     visitor.reads("The tag uploaded")
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_an_archive_is_dropped(visit: Visit, dev: User, pushed: str, tmp_path: Path, name: str) -> None:
+    """A compressed archive that falls on the page is named there with its size, and becomes a tag."""
+    archive = shutil.make_archive(str(tmp_path / "image"), "tar", write_layout(image(name), tmp_path / "layout"))
+    content = PACKINGS[name](Path(archive).read_bytes())
+    visitor = visit(dev)
+    visitor.go(f"{pushed}?tab=upload")
+    dropped = visitor.page.evaluate_handle(_DROPPED, [f"{name}.tar", base64.b64encode(content).decode()])
+    visitor.page.dispatch_event(".drop", "drop", {"dataTransfer": dropped})
+    visitor.reads(f"{name}.tar")
+    visitor.type("Tag", name)
+    visitor.page.get_by_role("button", name="Upload").click()
+    visitor.told("Made of")
+    visitor.follow(name, exact=True)
+    visitor.reads(f"The tag {name}")
+
+
+_DROPPED = """
+([name, content]) => {
+  const dropped = new DataTransfer();
+  dropped.items.add(new File([Uint8Array.from(atob(content), (one) => one.charCodeAt(0))], name));
+  return dropped;
+}
+"""
 
 
 def test_a_command_is_copied(visit: Visit, quay: RunningQuay, dev: User, pushed: str) -> None:
