@@ -68,6 +68,12 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
+def called(certificate: x509.Certificate) -> str:
+    """Its common name, or all that it is called."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+
+
 # --- making ---------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,37 @@ def show_url(surroundings: Surroundings) -> None:
             f"{found.hostname or found.listen[0]}/setup/ after signing in."
         )
     click.echo(url_of(found, found.listen[0], token))
+
+
+@setup.command(name="authority")
+@click.option("--replace", is_flag=True, help="Found another one, which /ca hands out beside the present one.")
+@click.option("--take-over", is_flag=True, help="Let that one issue from now on: once all clients trust it.")
+@pass_surroundings
+def show_authority(surroundings: Surroundings, replace: bool, take_over: bool) -> None:
+    """Say which authorities clients should trust, or replace the registry's own.
+
+    When its key is lost, or somebody has it who should not, --replace founds another one. Clients that fetch /ca from
+    then on trust both, and notice nothing of the change, which is made by --take-over.
+    """
+    from quay import authority
+    from quay.authority import Unfit
+    from quay.setup.certificates import CALLED, CertificateFiles
+
+    files, now = CertificateFiles(settled(surroundings).data), datetime.now(UTC)
+    try:
+        known = files.authorities(now)
+        if not known:
+            raise Failure(
+                "This registry has no authority of its own: another one has made its certificate, or a proxy."
+            )
+        if take_over:
+            files.take_over(now)
+            click.echo("The new authority has issued the server's certificate: `systemctl reload quay` shows it now.")
+        elif replace:
+            files.found_next(authority.called(known[0]).removeprefix(CALLED), now)
+            click.echo("Let all clients fetch /ca again. When they have: quay setup authority --take-over")
+        for each in files.authorities(now):
+            ends = f"{each.not_valid_after_utc:%Y-%m-%d}"
+            click.echo(f"{authority.called(each)}, until {ends}: SHA-256 {authority.fingerprint(each)}")
+    except (Unfit, OSError) as error:
+        raise Failure(str(error)) from None

@@ -70,7 +70,7 @@ def front_of(
             b".well-known": WellKnown(config, addresses),
             b"api": rest,
             b"api-explorer": Explorer(pages),
-            b"ca": _authority_page(core, pages, addresses),
+            b"ca": _authority_page(reactor, core, pages, addresses),
             b"csrf_token": CsrfToken(identifier, means.sessions),
             b"exportedlogs": ExportedLogs(core.database, reactor),
             b"health": Health(means.checkup),
@@ -96,17 +96,19 @@ def _setup(
     return {b"setup": Setup(means, rest, identifier, pages, steps, core.threads.blobs, restarts.again)}
 
 
-def _authority_page(core: Core, pages: Pages, addresses: Addresses) -> AuthorityPage:
+def _authority_page(reactor: Any, core: Core, pages: Pages, addresses: Addresses) -> AuthorityPage:
     plain = core.config.plain_listen
     files = CertificateFiles(core.config.data)
-    return AuthorityPage(files, core.threads.blobs, pages, addresses, plain[0].port if plain else None)
+    return AuthorityPage(files, core.threads.blobs, reactor, pages, addresses, plain[0].port if plain else None)
 
 
-def plain_front_of(core: Core) -> PlainFront:
+def plain_front_of(reactor: Any, core: Core) -> PlainFront:
     """What plain HTTP answers beside TLS."""
     addresses = Addresses(core.config.scheme, core.config.hostname, core.config.trusted_proxies)
     pages = Pages(core.config.registry_title, addresses)
-    return PlainFront(_authority_page(core, pages, addresses), StaticFiles("quay.web.pages", "static"), addresses)
+    return PlainFront(
+        _authority_page(reactor, core, pages, addresses), StaticFiles("quay.web.pages", "static"), addresses
+    )
 
 
 def _rest_means(reactor: Any, core: Core, addresses: Addresses, workers: Sequence[Worker]) -> RestMeans:

@@ -119,13 +119,16 @@ class Renewal:
     def introduction(self) -> list[str]:
         """How clients get to know the authority of the certificate, if it is one's own. Waits for the disk."""
         try:
-            own, current = self._files.authority(), self._files.current()
+            found = self._files.authorities(datetime.fromtimestamp(self._seconds(), UTC))
+            current = self._files.current()
         except (OSError, Unfit):  # a server that runs has said what is wrong with them
             return []
-        shown = current is not None and self._certificates.chain == self._files.server
-        if own is None or current is None or not (shown and authority.is_issued_by(current.certificate, own)):
+        ours = current is not None and any(authority.is_issued_by(current.certificate, each) for each in found)
+        if not ours or self._certificates.chain != self._files.server:
             return []
-        return [f"Its authority, for clients to trust, is at /ca: SHA-256 {authority.fingerprint(own)}"]
+        return [
+            f"Its authority, for clients to trust, is at /ca: SHA-256 {authority.fingerprint(each)}" for each in found
+        ]
 
     async def reload(self) -> None:
         """Show new connections what the files hold now; if that is no good, what they were shown before."""

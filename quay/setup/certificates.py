@@ -19,6 +19,8 @@ from quay import authority
 from quay.authority import Pair, Unfit
 from quay.files import write_whole
 
+CALLED: Final = "Quay authority of "
+"""So begin the names of authorities that are made here."""
 DIRECTORY: Final = "tls"
 SERVER: Final = f"{DIRECTORY}/server.pem"
 """Where the server's certificate is, from the data directory: with its chain and its key."""
@@ -40,6 +42,16 @@ class CertificateFiles:
         return self.data / DIRECTORY / "authority.pem"
 
     @property
+    def _next(self) -> Path:
+        """The authority that is to take over, once all clients trust it."""
+        return self.data / DIRECTORY / "authority-next.pem"
+
+    @property
+    def _former(self) -> Path:
+        """The certificates of authorities that others have taken over from; no keys."""
+        return self.data / DIRECTORY / "authority-former.pem"
+
+    @property
     def _asked(self) -> Path:
         """The key that waits for its certificate."""
         return self.data / DIRECTORY / "request.key"
@@ -52,6 +64,43 @@ class CertificateFiles:
         """The certificate of one's own authority, if there is one."""
         pair = self._own_authority()
         return None if pair is None else pair.certificate
+
+    def authorities(self, now: datetime) -> tuple[x509.Certificate, ...]:
+        """
+        All that clients should trust now: one's own authority, the one that is to take over, those before. An authority
+        whose own file is lost is found above the server's certificate.
+        """
+        above = () if (current := self.current()) is None else current.chain[1:]
+        lost = [each for each in above if self.authority() is None and authority.called(each).startswith(CALLED)]
+        present = [pair.certificate for pair in (self._own_authority(), self._pair(self._next)) if pair is not None]
+        found = dict.fromkeys([*present, *lost, *self._formers()])
+        return tuple(each for each in found if now < each.not_valid_after_utc)
+
+    def found_next(self, name: str, now: datetime) -> x509.Certificate:
+        """The authority that is to take over, founded if there is none yet. Until then, nothing is issued by it."""
+        present = self._pair(self._next)
+        if present is None:
+            present = authority.found(f"{CALLED}{name}", now)
+            write_whole(self._next, present.pem)
+        return present.certificate
+
+    def take_over(self, now: datetime) -> Pair:
+        """
+        Let the authority that was founded for it issue from now on, beginning with the certificate that the server has.
+        Raises `Unfit` if there is none, or the server's is not of one's own authority.
+        """
+        following, current = self._pair(self._next), self.current()
+        if following is None:
+            raise Unfit("No authority waits to take over: found it first, and let every client trust it.")
+        known = self.authorities(now)
+        if current is None or not any(authority.is_issued_by(current.certificate, each) for each in known):
+            raise Unfit("The server's certificate is not of its own authority, so there is nothing to take over.")
+        write_whole(self._former, b"".join(authority.pem_of(each) for each in known if each != following.certificate))
+        write_whole(self._authority, following.pem)
+        issued = authority.issue(following, authority.names_of(current.certificate), now)
+        write_whole(self.server, issued.pem)
+        self._next.unlink()
+        return issued
 
     def request(self) -> bytes | None:
         """The request that waits for a certificate, as PEM, if there is one."""
@@ -71,7 +120,7 @@ class CertificateFiles:
         """A new certificate for these names, by one's own authority, which is founded if there is none. `Unfit`."""
         own = self._own_authority()
         if own is None or authority.is_due(own.certificate, now):
-            own = authority.found(f"Quay authority of {names[0]}", now)
+            own = authority.found(f"{CALLED}{names[0]}", now)
             write_whole(self._authority, own.pem)
         pair = authority.issue(own, names, now)
         write_whole(self.server, pair.pem)
@@ -109,10 +158,21 @@ class CertificateFiles:
         return True
 
     def _own_authority(self) -> Pair | None:
+        return self._pair(self._authority)
+
+    def _pair(self, path: Path) -> Pair | None:
         try:
-            return authority.read_authority(self._authority.read_bytes())
+            return authority.read_authority(path.read_bytes())
         except FileNotFoundError:
             return None
+
+    def _formers(self) -> list[x509.Certificate]:
+        try:
+            return x509.load_pem_x509_certificates(self._former.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            raise Unfit(f"{self._former} is damaged: remove it, and have clients trust the authority anew.") from None
 
     def _asked_key(self) -> bytes:
         try:

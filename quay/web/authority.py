@@ -1,5 +1,6 @@
 """
-`/ca`: the certificate of the registry's own authority, for clients that are to trust it, with what to do with it.
+`/ca`: the certificate of the registry's own authority, for clients that are to trust it, with what to do with it; or
+those of two, while one takes over from the other.
 
 It is public, and worth the same over plain HTTP: whoever takes it compares the fingerprint. A browser gets a page, and
 everything else the certificate itself.
@@ -7,10 +8,12 @@ everything else the certificate itself.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -23,8 +26,13 @@ from quay.web.pages import Pages
 from quay.web.request import RegistryRequest
 from quay.web.respond import Addresses, run_handler, send_empty
 
-FILES: Final = {b"quay-ca.crt": "application/x-pem-file", b"quay-ca.cer": "application/pkix-cert"}
-"""What can be downloaded: PEM for most, DER for Windows and for telephones."""
+PEM: Final = "application/x-pem-file"
+DER: Final = "application/pkix-cert"
+FILES: Final = {b"quay-ca.crt": (PEM, 0), b"quay-ca.cer": (DER, 0), b"quay-ca-2.cer": (DER, 1)}
+"""
+What can be downloaded: PEM for most, of all authorities that are to be trusted; DER for Windows and for telephones, of
+the first or, while one takes over from the other, of the second.
+"""
 
 
 class AuthorityPage(Resource):
@@ -35,9 +43,16 @@ class AuthorityPage(Resource):
     isLeaf = True
 
     def __init__(
-        self, files: CertificateFiles, pool: IPool, pages: Pages, addresses: Addresses, plain_port: int | None
+        self,
+        files: CertificateFiles,
+        pool: IPool,
+        clock: IReactorTime,
+        pages: Pages,
+        addresses: Addresses,
+        plain_port: int | None,
     ) -> None:
         super().__init__()
+        self._clock = clock
         self._files = files
         self._pool = pool
         self._pages = pages
@@ -54,9 +69,10 @@ class AuthorityPage(Resource):
         self._pages.send(request, "problem.html", status=error.status, heading=heading, sentence=sentence)
 
     async def _answer(self, request: RegistryRequest) -> None:
-        found = await self._pool.run(self._files.authority)
+        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        found = await self._pool.run(self._files.authorities, now)
         name = b"/".join(request.postpath or []).rstrip(b"/")
-        if found is None or (name and name not in FILES):
+        if not found or (name and (name not in FILES or FILES[name][1] >= len(found))):
             raise NameUnknown(
                 "This registry has no authority of its own.",
                 advice="Its certificate comes from another one, or a proxy in front has it: ask whoever runs it.",
@@ -66,25 +82,33 @@ class AuthorityPage(Resource):
         else:
             _send(request, found, name or b"quay-ca.crt")
 
-    def _show(self, request: RegistryRequest, found: x509.Certificate) -> None:
-        mark = authority.fingerprint(found)
+    def _show(self, request: RegistryRequest, found: tuple[x509.Certificate, ...]) -> None:
+        mark = authority.fingerprint(found[0])
         host = self._addresses.hostname or self._addresses.external_url(request).partition("://")[2]
         self._pages.send(
             request,
             "authority.html",
             host=str(host),
             plain_port=self._plain_port,
-            fingerprint=mark,
-            name=found.subject.rfc4514_string().removeprefix("CN="),
-            ends=found.not_valid_after_utc.date(),
+            authorities=[
+                {
+                    "name": authority.called(each),
+                    "ends": each.not_valid_after_utc.date(),
+                    "fingerprint": authority.fingerprint(each),
+                }
+                for each in found
+            ],
             qr=qr_code(mark),
         )
 
 
-def _send(request: RegistryRequest, found: x509.Certificate, name: bytes) -> None:
-    der = FILES[name] == "application/pkix-cert"
-    body = found.public_bytes(serialization.Encoding.DER) if der else authority.pem_of(found)
-    request.setHeader("Content-Type", FILES[name])
+def _send(request: RegistryRequest, found: tuple[x509.Certificate, ...], name: bytes) -> None:
+    kind, number = FILES[name]
+    if kind == DER:
+        body = found[number].public_bytes(serialization.Encoding.DER)
+    else:
+        body = b"".join(map(authority.pem_of, found))
+    request.setHeader("Content-Type", kind)
     request.setHeader("Content-Disposition", f'attachment; filename="{name.decode()}"')
     request.setHeader("Content-Length", str(len(body)))
     request.setHeader("X-Content-Type-Options", "nosniff")

@@ -193,6 +193,30 @@ def test_a_certificate_that_ended_meanwhile(tmp_path: Path) -> None:
         server.kill()
 
 
+def test_another_authority_takes_over(tmp_path: Path) -> None:
+    """Who has fetched both authorities trusts the server before and after, and his connection goes on all the while."""
+    files = CertificateFiles(tmp_path)
+    first = files.make(("127.0.0.1",), datetime.now(UTC))
+    former = ssl.create_default_context(cadata=authority.pem_of(first.chain[1]).decode())
+    server = RunningQuay(tmp_path, {"QUAY_TLS_CERTIFICATE": "tls/server.pem", "QUAY_TLS_KEY": "tls/server.pem"})
+    server.start(await_health=False)
+    try:
+        wait(lambda: answers(server.port, former), "the start")
+        server.command("setup", "authority", "--replace")
+        open_one = HTTPSConnection("127.0.0.1", server.port, timeout=10, context=former)
+        open_one.request("GET", "/ca")
+        both = ssl.create_default_context(cadata=open_one.getresponse().read().decode())
+        assert shown(server.port, both) == first.certificate.serial_number
+        server.command("setup", "authority", "--take-over")
+        hang_up(server)
+        wait(lambda: shown(server.port, both) != first.certificate.serial_number, "the new certificate")
+        assert not answers(server.port, former)
+        open_one.request("GET", "/health")
+        assert open_one.getresponse().status == 200
+    finally:
+        server.kill()
+
+
 def hang_up(server: RunningQuay) -> None:
     os.kill(server.pid, signal.SIGHUP)
 

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from quay import config
+from quay import authority, config
 from quay.cli import quay
 from quay.database import once
 from quay.model import namespace
+from quay.setup import CertificateFiles
 
 ADA = {"name": "ada", "email": "ada@example.org", "password": "correct-horse"}
 NAMES = {"hostname": "registry.example.org", "listen": ["127.0.0.1:0"], "plain": [], "others": ["10.0.0.5"]}
@@ -142,3 +143,34 @@ def test_nothing_asked(data: Path) -> None:
     assert shown.exit_code == 0
     assert "--answers" in shown.output
     assert not data.exists()
+
+
+# --- the authority
+
+
+def test_another_authority(data: Path) -> None:
+    """It is founded, made known beside the present one, and takes over when it is told to; both are named each time."""
+    answer(data, {"administrator": ADA, "names": NAMES})
+    files = CertificateFiles(data)
+    own = files.authority()
+    assert own is not None
+    before = run(data, "authority")
+    assert before.exit_code == 0 and before.output.count("SHA-256") == 1
+    assert authority.fingerprint(own) in before.output
+    founded = run(data, "authority", "--replace")
+    assert founded.output.count("SHA-256 ") == 2 and "fetch /ca again" in founded.output
+    assert files.authority() == own
+    taken = run(data, "authority", "--take-over")
+    assert taken.output.count("SHA-256 ") == 2 and "systemctl reload quay" in taken.output
+    new, current = files.authority(), files.current()
+    assert new is not None and current is not None and new != own
+    assert authority.is_issued_by(current.certificate, new)
+    again = run(data, "authority", "--take-over")
+    assert again.exit_code == 1 and "No authority waits" in again.output
+
+
+def test_no_authority(data: Path) -> None:
+    """Where somebody else has made the certificate, there is none to be replaced."""
+    found = run(data, "authority", "--replace")
+    assert found.exit_code == 1
+    assert "no authority of its own" in found.output

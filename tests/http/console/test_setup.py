@@ -6,16 +6,19 @@ Everything is the real thing but the sockets: certificates are made, directories
 
 import json
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
+from cryptography import x509
 
-from quay import config
+from quay import authority, config
 from quay.database import once
 from quay.model import founding, namespace, repository
 from quay.oci.reference import RepositoryName
 from quay.service.founding import invitation, new_token, url_of
 from quay.service.front import plain_front_of
+from quay.setup import CertificateFiles
 from quay.testdata.people import PASSWORD
 from quay.web.channel import RegistrySite
 from quay.web.site import TRANSLATIONS
@@ -537,10 +540,6 @@ def test_the_certificate_of_the_authority(empty, ada):
     assert pem.status == 200
     assert pem.body.startswith(b"-----BEGIN CERTIFICATE-----")
     assert b"PRIVATE" not in pem.body
-    from cryptography import x509
-
-    from quay import authority
-
     found = x509.load_pem_x509_certificate(pem.body)
     page = empty.request("GET", "/ca", {"Accept": "text/html"}).body.decode()
     assert authority.fingerprint(found) in page
@@ -548,6 +547,21 @@ def test_the_certificate_of_the_authority(empty, ada):
     der = empty.request("GET", "/ca/quay-ca.cer")
     assert x509.load_der_x509_certificate(der.body) == found
     assert empty.request("GET", "/ca/../quay-ca.key").status == 404
+
+
+def test_two_authorities(empty, ada):
+    """While one takes over from the other, /ca hands out both: together in PEM, and one by one for Windows."""
+    ada.send("/setup/names", NAMES)
+    assert empty.request("GET", "/ca/quay-ca-2.cer").status == 404
+    files, now = CertificateFiles(empty.config.data), datetime.fromtimestamp(empty.clock.seconds(), UTC)
+    following = files.found_next("registry.test", now)
+    both = x509.load_pem_x509_certificates(empty.request("GET", "/ca").body)
+    assert both == [files.authority(), following]
+    for path, found in zip(("/ca/quay-ca.cer", "/ca/quay-ca-2.cer"), both, strict=True):
+        assert x509.load_der_x509_certificate(empty.request("GET", path).body) == found
+    page = empty.request("GET", "/ca", {"Accept": "text/html"}).body.decode()
+    assert all(authority.fingerprint(each) in page for each in both)
+    assert "trust both" in page and "/ca/quay-ca-2.cer" in page
 
 
 def test_every_page_has_the_strict_policy(empty, ada):
@@ -579,7 +593,7 @@ def test_plain_http_beside_tls(empty, ada):
     ada.send("/setup/names", NAMES)
     written = f'{{"SERVER_HOSTNAME": "registry.test", "EXTERNAL_TLS_TERMINATION": true, "DATA": "{empty.config.data}"}}'
     empty.core.config = config.parse(written, {}, empty.config.data)
-    site = RegistrySite(plain_front_of(empty.core), reactor=empty.clock, translations=TRANSLATIONS)
+    site = RegistrySite(plain_front_of(empty.clock, empty.core), reactor=empty.clock, translations=TRANSLATIONS)
     empty.site = site
     assert empty.request("GET", "/ca").body.startswith(b"-----BEGIN CERTIFICATE-----")
     assert empty.request("GET", "/static/quay.css").status == 200

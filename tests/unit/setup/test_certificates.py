@@ -139,3 +139,59 @@ def test_an_old_authority(files: CertificateFiles) -> None:
     assert not files.renew(NOW + timedelta(days=4000))
     second = files.make(NAMES, NOW + timedelta(days=3640))
     assert second.chain[1] != first.chain[1]
+
+
+# --- another authority
+
+
+def test_two_are_trusted_before_one_takes_over(files: CertificateFiles) -> None:
+    """Clients get to know the next authority while the present one issues; then it takes over, and both stay known."""
+    first = files.make(NAMES, NOW)
+    own = first.chain[1]
+    following = files.found_next(NAMES[0], NOW)
+    assert files.found_next(NAMES[0], NOW) == following != own
+    assert files.authorities(NOW) == (own, following)
+    assert files.make(NAMES, NOW).chain[1] == files.authority() == own
+    issued = files.take_over(NOW)
+    assert issued.chain[1] == files.authority() == following
+    assert authority.names_of(issued.certificate) == authority.names_of(first.certificate)
+    assert files.authorities(NOW) == (following, own)
+    assert files.authorities(own.not_valid_after_utc) == ()
+    with pytest.raises(Unfit, match="No authority waits"):
+        files.take_over(NOW)
+
+
+def test_a_lost_authority(files: CertificateFiles) -> None:
+    """Where the key is lost, clients go on to trust what the server shows, until the next authority takes over."""
+    own = files.make(NAMES, NOW).chain[1]
+    (files.server.parent / "authority.pem").unlink()
+    assert files.authorities(NOW) == (own,)
+    following = files.found_next(NAMES[0], NOW)
+    assert files.authorities(NOW) == (following, own)
+    assert files.take_over(NOW).chain[1] == following
+    assert files.authorities(NOW) == (following, own)
+
+
+def test_a_given_certificate_is_nobody_s_to_take_over(files: CertificateFiles) -> None:
+    """A certificate of a company's authority stays what it is."""
+    company = authority.found("Company", NOW)
+    given = authority.issue(company, NAMES, NOW)
+    files.make(NAMES, NOW)
+    files.take(authority.pem_of(given.certificate), given.pem, NAMES[0], NOW)
+    files.found_next(NAMES[0], NOW)
+    with pytest.raises(Unfit, match="not of its own authority"):
+        files.take_over(NOW)
+    current = files.current()
+    assert current is not None and current.certificate == given.certificate
+
+
+def test_a_power_cut_while_it_takes_over(files: CertificateFiles) -> None:
+    """Whatever step it ends at, it can be done again, and no authority that a client may trust is forgotten."""
+    own = files.make(NAMES, NOW).chain[1]
+    following = files.found_next(NAMES[0], NOW)
+    kept = (files.server.parent / "authority-next.pem").read_bytes()
+    files.take_over(NOW)
+    (files.server.parent / "authority-next.pem").write_bytes(kept)  # it was not removed any more
+    assert files.authorities(NOW) == (following, own)
+    assert files.take_over(NOW).chain[1] == following
+    assert files.authorities(NOW) == (following, own)
