@@ -91,8 +91,8 @@ def test_not_twice(transaction: Transaction) -> None:
         job.create(transaction, "gc", "bob")
     job.end(transaction, made.uuid, "cancelled")
     assert job.create(transaction, "gc", "bob").requester == "bob"
-    with pytest.raises(ValueError, match="'import' is no kind of job"):
-        job.create(transaction, "import", "ada")
+    with pytest.raises(ValueError, match="'nothing' is no kind of job"):
+        job.create(transaction, "nothing", "ada")
 
 
 def test_cancelled(transaction: Transaction) -> None:
