@@ -22,9 +22,10 @@ from quay.auth.credentials import parse_basic
 from quay.auth.scopes import ScopeInvalid
 from quay.database import Transaction
 from quay.model import application as applications
-from quay.model import audit, authorization
+from quay.model import audit, authorization, credential
 from quay.model.application import Application
 from quay.model.authorization import TOKEN_LIFETIME_S
+from quay.model.namespace import Namespace
 from quay.oci.errors import RegistryError, Unauthorized
 from quay.web.api.application import is_web_address, scope_views
 from quay.web.api.call import Means
@@ -250,7 +251,14 @@ class OAuth(Resource):
         application, proved = await self._client(request, form)
         if not proved:
             raise Refused("invalid_client", "Revoking a token takes the application's secret.", 401)
-        await self._means.database.write(authorization.revoke_secret, application.id, form.get("token", ""))
+        ip = self._means.addresses.client_address(request)
+
+        def give_back(txn: Transaction) -> None:
+            held = credential.find(txn, "oauth", form.get("token", ""))
+            if authorization.revoke_secret(txn, application.id, form.get("token", "")) and held is not None:
+                _record_return(txn, application, held.namespace, ip)
+
+        await self._means.database.write(give_back)
         send_empty(request, 200)
 
     async def _client(self, request: RegistryRequest, form: Form) -> tuple[Application, bool]:
@@ -393,5 +401,17 @@ def _record(txn: Transaction, application: Application, user_id: int, user: str,
         performer=user,
         ip=ip,
         details=details,
+    )
+    audit.append(txn, [entry])
+
+
+def _record_return(txn: Transaction, application: Application, holder: Namespace, ip: str) -> None:
+    entry = audit.Entry(
+        kind="oauth_token_revoked",
+        namespace_id=holder.id,
+        performer_id=holder.id,
+        performer=holder.name,
+        ip=ip,
+        details={"oauth_token_application": application.name, "client_id": application.client_id},
     )
     audit.append(txn, [entry])

@@ -271,7 +271,7 @@ def test_a_client_may_prove_itself_in_the_header(application, deployer, browser)
 
 
 def test_revoking(application, deployer, browser):
-    """An application gives its token back; of another one's, or an unknown one, it learns nothing."""
+    """An application gives its token back, and that is on record; of one that is not its own it learns nothing."""
     token = fetch(application, deployer, code_for(application, deployer, browser)).json["access_token"]
     client = {"client_id": deployer[0], "client_secret": deployer[1]}
     assert send(application, "revoke", client | {"token": "UNKNOWN"}).status == 200
@@ -279,6 +279,10 @@ def test_revoking(application, deployer, browser):
     assert Client(application, token).get("/repository/devtable/shared").status == 200
     assert send(application, "revoke", client | {"token": token}).status == 200
     assert Client(application, token).get("/repository/devtable/shared").status == 401
+    assert send(application, "revoke", client | {"token": token}).status == 200
+    ((performer, told),) = audited(application, "oauth_token_revoked")
+    assert (performer, told["client_id"]) == ("reader", deployer[0])
+    assert token not in repr(told)
 
 
 def test_a_token_for_oneself(application, deployer, browser):
