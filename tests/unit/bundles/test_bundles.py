@@ -21,6 +21,7 @@ from quay.bundles.waybill import BundleInvalid, Receipt
 from quay.bundles.writing import BlobRotted, CannotWrite
 from quay.events import Pushed, RepositoryCreated
 from quay.model import permission, repository, tag
+from quay.oci import media_types
 from quay.oci.errors import Denied, InvalidRequest
 from quay.oci.reference import Digest, RepositoryName
 from quay.storage import StorageFull
@@ -124,6 +125,22 @@ def test_one_platform(near: Site, far: Site) -> None:
     assert far.has("acme/web", index.children[1])
     assert far.load(near.make("acme/web", target="whole")).loaded == ["acme/web:1"]
     assert far.has("acme/web", index)
+
+
+def test_a_cache_of_builds(near: Site, far: Site) -> None:
+    """An index that names plain blobs, as the caches of BuildKit do, travels with them; by receipt, without."""
+    layer, config = b"a cached layer", b'{"layers": []}'
+    children = [
+        {"mediaType": media_types.OCI_LAYER, "digest": Digest.of(layer), "size": len(layer)},
+        {"mediaType": "application/vnd.buildkit.cacheconfig.v0", "digest": Digest.of(config), "size": len(config)},
+    ]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": children}).encode()
+    cache = images.Content(media_types.OCI_INDEX, raw, (layer, config))
+    near.push("acme/cache", cache, "main")
+    files = near.make("acme/cache")
+    assert far.problems(files) == []
+    assert far.load(files).loaded == ["acme/cache:main"]
+    assert far.has("acme/cache", cache)
 
 
 def test_volumes(near: Site, far: Site) -> None:
