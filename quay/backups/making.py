@@ -66,6 +66,12 @@ class Origin:
     passed_by: Sequence[Path]
     configuration: Path | None
 
+    def refuse(self, directory: Path) -> None:
+        """Raises `BackupFailed` for a directory of backups that would become a part of what is copied."""
+        places = [self.data, *(Path(place) for place in self.storage.values() if place)]
+        if directory == self.data or any(directory.is_relative_to(place) for place in places[1:]):
+            raise BackupFailed(f"{directory} is where the registry itself keeps its data: name a directory elsewhere.")
+
     @property
     def engine(self) -> str:
         """`sqlite` or `postgresql`."""
@@ -114,6 +120,7 @@ class Backup:
 
     async def run(self) -> Made:
         """Make it. Raises `BackupFailed`, `BackupUnderWay`."""
+        self._origin.refuse(self._folder.root)
         await self._pool.run(self._folder.acquire)
         try:
             return await fenced(self._origin.database, self._clock, self._run())
@@ -187,7 +194,8 @@ class Backup:
 
     def _gather(self, draft: Path) -> Sequence[File]:
         origin = self._origin
-        return gather(draft, origin.data, origin.configuration, origin.passed_by, self._say)
+        passed_by = [*origin.passed_by, self._folder.root]
+        return gather(draft, origin.data, origin.configuration, passed_by, self._say)
 
 
 def described(root: Path, name: str) -> File:

@@ -43,6 +43,11 @@ class BackupDamaged(BackupFailed):
     """A backup is not what it was when it was made."""
 
 
+def changed(path: Path) -> BackupDamaged:
+    """A file of a backup has other bytes than it says."""
+    return BackupDamaged(f"{path} is not what it was when the backup was made: restore another one.")
+
+
 def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(texts)
 

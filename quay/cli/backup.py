@@ -46,12 +46,12 @@ def make(surroundings: Surroundings, no_blobs: bool, directory: Path | None) -> 
     server may run, and be pushed to, meanwhile. What an earlier backup there has already is not copied again. Exits
     with 1 if there were blobs that could not be had.
     """
-    from quay.service import backups
+    from quay.service import backing_up
 
     found = settled(surroundings)
     with explained():
         target = directory.absolute() if directory is not None else None
-        made = backups.make(found, surroundings.found, target, Meter, blobs=not no_blobs)
+        made = backing_up.make(found, surroundings.found, target, Meter, blobs=not no_blobs)
     click.echo(str(made))
     record = made.record
     if record.uploads:
@@ -68,10 +68,10 @@ def verify(path: Path) -> None:
     The bytes of every file and blob are compared with their digests, and the blobs with what the database names. That
     it was verified is noted beside it. Exits with 1 if something is wrong.
     """
-    from quay.service import backups
+    from quay.service import backing_up
 
     with explained():
-        found = backups.verify(path.absolute(), Meter)
+        found = backing_up.verify(path.absolute(), Meter)
     if found.problems:
         raise Failure(found.verdict)
     click.echo(found.verdict)
@@ -109,12 +109,12 @@ def restore(surroundings: Surroundings, data: Path | None, force: bool, skip_dam
     configuration of the backup, or the one that is given with --config: so they may be others than before. A PostgreSQL
     database has to be there, and be empty. All is restored, or nothing; if this is cut short, the same command goes on.
     """
-    from quay.service import backups
+    from quay.service import backing_up
 
     target = (data or surroundings.data).absolute()
     try:
         with explained():
-            found = backups.restore(
+            found = backing_up.restore(
                 surroundings, path.absolute(), target, Meter, force=force, skip_damaged=skip_damaged
             )
     except ConfigError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from quay.config.keys import Config
@@ -27,6 +28,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _locations(config)
     yield from _tokens(config)
     yield from _mail(config)
+    yield from _backups(config)
     passwords = config.direct_login and config.authentication == "Database"
     if not passwords and not config.app_specific_tokens:
         yield "FEATURE_APP_SPECIFIC_TOKENS: without passwords and tokens no user could log in; allow one of them."
@@ -90,6 +92,13 @@ def _mail(config: Config) -> Iterator[str]:
         yield "MAIL_SERVER: has a port in it; write that as MAIL_PORT."
     if config.mailing and (config.mail_username is None) is not (config.mail_password is None):
         yield "MAIL_USERNAME: goes together with MAIL_PASSWORD; give both, or neither."
+
+
+def _backups(config: Config) -> Iterator[str]:
+    directory = config.backup_directory
+    stores = [Path(location.options.get("storage_path", "")) for location in config.storage.values()]
+    if directory is not None and (directory == config.data or any(map(directory.is_relative_to, stores))):
+        yield "BACKUP_DIRECTORY: is where the registry itself keeps its data; name a directory elsewhere."
 
 
 def concerns(config: Config) -> Iterator[str]:

@@ -22,6 +22,7 @@ from quay.model.job import create, is_under_way
 from quay.oci.reference import Digest
 
 PAGE: Final = 2_000
+AGAIN_MS: Final = 3600 * 1000
 INSTALLATION: Final = "installation"
 STANDING: Final = "backup:"
 """Before the name of what is remembered, among the settings."""
@@ -88,14 +89,22 @@ def remembered(txn: Transaction) -> dict[str, dict[str, Any]]:
 
 
 def ask_once(txn: Transaction, due_ms: int, requester: str) -> None:
-    """Ask for the backup that has been due since then, unless somebody has, on whichever node."""
+    """
+    Ask for the backup that has been due since then, unless somebody has, on whichever node; and once an hour again, if
+    the last one failed.
+    """
     take_turns(txn.connection, "quay backup", alone=True)
     asked = remembered(txn).get("asked", {})
-    if due_ms <= asked.get("due_ms", -1) <= txn.now_ms:
+    if due_ms <= asked.get("due_ms", -1) <= txn.now_ms and not (asked["ms"] < txn.now_ms - AGAIN_MS and _failed(txn)):
         return
     remember(txn, "asked", {"due_ms": due_ms})
     if not is_under_way(txn, "backup"):
         create(txn, "backup", requester)
+
+
+def _failed(txn: Transaction) -> bool:
+    last = sa.select(job.c.state).where(job.c.kind == "backup").order_by(job.c.id.desc()).limit(1)
+    return txn.execute(last).scalar() == "failed"
 
 
 # --- afterwards ---------------------------------------------------------------------------------------------------

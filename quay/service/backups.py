@@ -7,24 +7,22 @@ The server makes them as jobs, in a lane of their own, so that nothing else that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import attrs
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from quay.backups import (
     Backup,
     BackupFailed,
+    BackupUnderWay,
     Folder,
     Keeping,
     Made,
     Record,
-    Restoration,
     Verification,
     Verified,
     due_since,
@@ -32,13 +30,11 @@ from quay.backups import (
 )
 from quay.backups.folder import moment_of
 from quay.backups.making import Origin
-from quay.backups.restoring import Destination
-from quay.config import Config, settle
-from quay.config.surroundings import Surroundings
+from quay.config import Config
 from quay.model import backup as rows
 from quay.registry.garbage import Time
-from quay.service.core import Core, stores_of
-from quay.threads import Threads, interruptible
+from quay.service.core import Core
+from quay.threads import interruptible
 
 SCHEDULE: Final = "the schedule"
 """Who asks for the backups that nobody asks for."""
@@ -99,13 +95,16 @@ class Backups:
         if (verified := await pool.run(_last_verified, folder)) is not None:
             await self._core.database.write(rows.remember, "verified", verified)
         self.standing = await self._core.database.read(rows.remembered)
-        for path in await pool.run(_outdated, folder, made.record.installation, self._keeping()):
+        try:
             await pool.run(folder.acquire)
-            try:
+        except BackupUnderWay:
+            return  # whoever makes one now removes them afterwards
+        try:
+            for path in await pool.run(_outdated, folder, made.record.installation, self._keeping()):
                 await interruptible(pool, _removed, folder, path)
-            finally:
-                folder.release()
-            say(f"{path.name} is not kept any longer.")
+                say(f"{path.name} is not kept any longer.")
+        finally:
+            folder.release()
 
     async def verification(self, say: Say, rate: float) -> Verification:
         """That of the latest one. Raises `BackupFailed`."""
@@ -167,121 +166,6 @@ def _latest(folder: Folder) -> Path:
 
 def _removed(stop: Event, folder: Folder, path: Path) -> None:
     folder.remove(path, stop)
-
-
-# --- for commands -------------------------------------------------------------------------------------------------
-
-
-class Gauge(Protocol):
-    """Shows how far something is, when it is told to, and says lines beside that."""
-
-    def tick(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-    def clear(self) -> None: ...
-
-
-Watch = Callable[[str, Any], Gauge]
-"""Makes a gauge of something that has `done` and `total`, with what is being done."""
-
-
-@contextmanager
-def _watched(reactor: Any, gauge: Gauge) -> Iterator[Say]:
-    from quay.service.bundles import watched
-
-    try:
-        with watched(reactor, gauge.tick):
-            yield gauge.say
-    finally:
-        gauge.clear()
-
-
-def make(config: Config, configuration: Path | None, directory: Path | None, watch: Watch, *, blobs: bool) -> Made:
-    """
-    Make a backup now, beside a running server or without one: in `directory`; or in BACKUP_DIRECTORY, and then those
-    that are not kept any longer are removed. Raises `BackupFailed`.
-    """
-    from twisted.internet import reactor
-
-    from quay import service
-
-    async def work(core: Core) -> Made:
-        backups = Backups(reactor, core, configuration)
-        folder = Folder(directory) if directory is not None else backups.folder()
-        origin, pool = origin_of(core, configuration), core.threads.blobs
-        backup = Backup(origin, folder, pool, reactor, lambda line: say(line), with_blobs=blobs)
-        with _watched(reactor, watch("Backing up", backup)) as say:
-            made = await backup.run()
-            if directory is None:
-                await backups.made(made, say)
-            else:
-                await note_made(core, made)
-        return made
-
-    return service.run(config, work)
-
-
-def verify(root: Path, watch: Watch) -> Verification:
-    """Read a backup again; its `problems` are none if all is well. Raises `BackupFailed`."""
-    from quay import service
-
-    async def work(reactor: Any) -> Verification:
-        threads = Threads(reactor)
-        threads.startService()
-        try:
-            verification = Verification(root, threads.blobs, reactor, lambda line: say(line))
-            with _watched(reactor, watch("Verifying", verification)) as say:
-                await verification.run()
-            return verification
-        finally:
-            await threads.stopService()
-
-    return service.react(work)
-
-
-def restore(
-    surroundings: Surroundings, root: Path, data: Path, watch: Watch, *, force: bool, skip_damaged: bool
-) -> Restoration:
-    """
-    Restore a backup into the data directory `data`: with the configuration that a command was given, else with that of
-    the backup. Raises `BackupFailed`, `ConfigError`, and whatever keeps a part from being used.
-    """
-    from quay import service
-
-    anew = attrs.evolve(surroundings, environ={**surroundings.environ, "QUAY_DATA": str(data)})
-
-    async def work(reactor: Any) -> Restoration:
-        threads = Threads(reactor)
-        threads.startService()
-        try:
-            restoration = Restoration(
-                root,
-                data,
-                threads.blobs,
-                lambda: _destination(settle(anew), threads),
-                lambda line: say(line),
-                given=surroundings.file is not None,
-                force=force,
-                skip_damaged=skip_damaged,
-            )
-            with _watched(reactor, watch("Restoring", restoration)) as say:
-                await restoration.run()
-            return restoration
-        finally:
-            await threads.stopService()
-
-    return service.react(work)
-
-
-def _destination(config: Config, threads: Threads) -> Destination:
-    database = config.database_uri
-    return Destination(
-        url=config.database_url,
-        file=Path(database.place) if database.is_sqlite else None,
-        stores=dict(stores_of(config, threads).by_location),
-        places=[Path(place) for place in storage_of(config).values() if place],
-    )
 
 
 class BackupMetrics(Collector):

@@ -223,3 +223,13 @@ def test_whose_a_restored_one_is(house: House, tmp_path: Path) -> None:
     os.chown(data, 65534, 65534)
     house.await_(house.restoration(made.path, data).run())
     assert {path.stat().st_uid for path in data.rglob("*")} == {65534}
+
+
+def test_a_directory_of_the_registry(house: House) -> None:
+    """Backups are not made where they would be a part of themselves; a directory of their own in there will do."""
+    house.folder = Folder(house.data)
+    with pytest.raises(BackupFailed, match="is where the registry itself keeps its data"):
+        house.backed_up()
+    house.folder = Folder(house.data / "backups")
+    house.backed_up()
+    assert {file.path for file in house.backed_up().record.files} == {"files/quay.yaml", "files/secret_key"}

@@ -155,7 +155,7 @@ def test_cut_short(house: House, tmp_path: Path) -> None:
     def die() -> None:
         raise KeyboardInterrupt
 
-    restoration._undo = die  # type: ignore[method-assign]
+    restoration._site.undo = die  # type: ignore[method-assign]
     rotten = file_of(first.path, LAYER)
     rotten.unlink()
     with pytest.raises(KeyboardInterrupt):
