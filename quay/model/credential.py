@@ -96,6 +96,12 @@ def find(txn: Transaction, kind: Kind | Sequence[Kind], secret: str) -> Credenti
     return _one(txn, table.c.secret_hash == hashed(secret), table.c.kind.in_(kinds), alive)
 
 
+def expiry(txn: Transaction, uuid: str) -> int | None:
+    """When the credential with this uuid expires, in milliseconds since the epoch; None for never, or if it is gone."""
+    found: int | None = txn.execute(sa.select(table.c.expires_ms).where(table.c.uuid == uuid)).scalar()
+    return found
+
+
 def replace_robot_token(txn: Transaction, robot_id: int, secret: str | None = None) -> str:
     """Give the robot a new token, its only one from now on; gives the token."""
     revoke_where(txn, table.c.namespace_id == robot_id, table.c.kind == "robot")

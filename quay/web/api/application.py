@@ -15,7 +15,7 @@ from quay.auth import scopes
 from quay.auth.scopes import SCOPES, ScopeInvalid
 from quay.database import Transaction
 from quay.model import application as applications
-from quay.model import authorization
+from quay.model import authorization, credential
 from quay.model.application import Application
 from quay.model.authorization import TOKEN_LIFETIME_S, Authorization
 from quay.web.api import needs, pages
@@ -234,15 +234,16 @@ async def list_tokens(call: Call, client_id: str, query: PageQuery) -> TokenPage
     f"{_OF}/<client_id>/tokens", "createOrganizationApplicationToken", needs.organization(), fresh=True, status=201
 )
 async def create_token(call: Call, client_id: str, body: NewToken) -> TokenView:
-    """Create a token that acts for you within its scopes. It is shown in this answer only."""
+    """Create a token that acts for you within its scopes, and does not outlive the one that you call with."""
     scope = _scope_within(call, body["scope"])
     user_id = _person(call)
     lifetime_s = body.get("expiration") or TOKEN_LIFETIME_S
 
     def make(txn: Transaction) -> tuple[Authorization, str]:
         found = _one(txn, call, client_id)
+        life_s = min(lifetime_s, _left_s(txn, call))
         made, secret = authorization.issue_token(
-            txn, found, user_id, scope, title=body["name"], lifetime_s=lifetime_s, creator_id=user_id
+            txn, found, user_id, scope, title=body["name"], lifetime_s=life_s, creator_id=user_id
         )
         call.record(
             txn, "create_oauth_api_token", application_name=found.name, client_id=client_id, token_uuid=made.uuid,
@@ -269,6 +270,13 @@ async def delete_token(call: Call, client_id: str, token_uuid: str) -> None:
         )
 
     await call.write(remove)
+
+
+def _left_s(txn: Transaction, call: Call) -> int:
+    """How many seconds the token of the caller is good for; as many as there can be where it is none, or for ever."""
+    shown = call.principal.credential_uuid
+    ends_ms = None if shown is None else credential.expiry(txn, shown)
+    return TOKEN_LIFETIME_S if ends_ms is None else max(1, (ends_ms - txn.now_ms) // 1000)
 
 
 def _scope_within(call: Call, text: str) -> str:

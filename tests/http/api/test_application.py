@@ -1,5 +1,7 @@
 """OAuth applications: made and changed by those who administer the organization, and their tokens."""
 
+from email.utils import formatdate, parsedate_to_datetime
+
 import pytest
 
 from quay.model import credential
@@ -115,6 +117,19 @@ def test_no_token_exceeds_the_one_it_is_made_with(application, owner):
     answer = Client(application, narrow).post(tokens, {"name": "more", "scope": "org:admin super:user"})
     assert (answer.status, "super:user" in answer.json["detail"]) == (403, True)
     assert Client(application, narrow).post(tokens, {"name": "same", "scope": "org:admin"}).status == 201
+
+
+def test_no_token_outlives_the_one_it_is_made_with(application, owner):
+    """However long it is asked for, a token that is made with another one ends with it."""
+    tokens = f"{ROOT}/{made(owner)['client_id']}/tokens"
+    first = owner.post(tokens, {"name": "ci", "scope": "org:admin", "expiration": 3600}).json
+    application.clock.advance(600)
+    asked = {"name": "more", "scope": "org:admin"}
+    for more, seconds in (({}, None), ({"expiration": 86400}, None), ({"expiration": 60}, 60)):
+        second = Client(application, first["token"]).post(tokens, asked | more).json
+        begun = parsedate_to_datetime(second["created"])
+        expected = first["expires_at"] if seconds is None else formatdate(begun.timestamp() + seconds)
+        assert second["expires_at"] == expected, more
 
 
 @pytest.mark.parametrize("scope", ["", " ", "repo:everything", "direct_user_login", "org:admin,nothing"])
