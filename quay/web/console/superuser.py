@@ -35,6 +35,7 @@ WORKERS: Final = {
     "jobs": "Runs the jobs that were asked for",
     "backups": "Makes and verifies the backups that were asked for",
     "bundles": "Makes, verifies and loads the bundles that were asked for",
+    "imports": "Brings what was asked for from other registries",
     "backup-schedule": "Asks for the backups that are due",
     "tls-renewal": "Renews the certificate of this server",
 }

@@ -50,7 +50,17 @@ def template() -> Path:
     return _templates[0]
 
 
-class ImportCase(TestCase):
+class Tidy:
+    """A test whose files are gone after it."""
+
+    def mktemp(self) -> str:
+        """A path at which nothing is yet."""
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)  # type: ignore[attr-defined]
+        return f"{directory}/temp"
+
+
+class ImportCase(Tidy, TestCase):
     """`core` is ours, `registry` the other one; `boss` does what is done."""
 
     timeout = 60

@@ -30,7 +30,7 @@ from quay.model import namespace, permission, repository, team
 from quay.oci.reference import RepositoryName
 from tests.distribution import Image
 from tests.other_quay import KEY, OtherQuay
-from tests.unit.importing.house import ImportCase
+from tests.unit.importing.house import ImportCase, Tidy
 
 NOW = int(time.time() * 1000)
 HOUR = 3_600_000
@@ -60,7 +60,7 @@ class SecretTests(SynchronousTestCase):
                 Opener("some text").open(value)
 
 
-class SettingsTests(SynchronousTestCase):
+class SettingsTests(Tidy, SynchronousTestCase):
     """What its configuration says."""
 
     def settings(self, text: str, *storage: Path, database: str | None = None) -> Settings:
@@ -97,7 +97,7 @@ class SettingsTests(SynchronousTestCase):
             self.settings("{{{")
 
 
-class DatabaseTests(SynchronousTestCase):
+class DatabaseTests(Tidy, SynchronousTestCase):
     """What is no database of a Quay."""
 
     def test_it_is_refused_in_a_sentence(self) -> None:
