@@ -58,7 +58,7 @@ REAP_SESSIONS_S: Final = 3600
 NOTIFY_S: Final = 5
 FORGET_S: Final = 86400
 JOBS_S: Final = 5
-SCHEDULE_S: Final = 30
+SCHEDULE_S: Final = 10
 JOB_S: Final = 365 * 86400
 """A job may take its time: it is told when the server stops."""
 RENEW_S: Final = 3600
