@@ -45,6 +45,7 @@ async def current(view: View, repository: Context) -> Context:
         "may_lock": view.config.immutable_tags,
         "may_expire": view.config.change_tag_expiration,
         "restored_for": repository["tag_expiration_s"],
+        "restored_until": view.now + repository["tag_expiration_s"],
         "pushes": Registry.of(view).pushes(repository["full"], view.principal.name if view.signed_in else "USER"),
         **found,
     }

@@ -1,5 +1,6 @@
 """What templates make of values: times, and colors that can be read; and when they are compiled."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,19 @@ def test_all_are_compiled_beforehand(monkeypatch):
     monkeypatch.setattr(Environment, "compile", None)
     for name in pool.names:
         pages._environment().get_template(name)
+
+
+FOR_PEOPLE = {
+    "signinUser", "logout", "verifyUser", "createNewUser", "convertUserToOrganization",
+    "beginSecondFactor", "confirmSecondFactor", "removeSecondFactor", "renewRecoveryCodes",
+    "createStar", "deleteStar",
+}  # fmt: skip
+"""What a script does not do: signing in, second factors, and the star in the head of a page."""
+
+
+def test_every_action_shows_its_call():
+    """What a form or a button does, some page shows as a call of the API, too."""
+    text = "".join(file.read_text() for file in (Path(pages.__file__).parent / "templates").rglob("*.html"))
+    done = set(re.findall(r'(?:action|button|role)\(csrf, "(\w+)"|/do(?:-each)?/(\w+)', text))
+    shown = set(re.findall(r'curl\("(\w+)"', text))
+    assert {"".join(names) for names in done} - shown == FOR_PEOPLE
