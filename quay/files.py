@@ -14,7 +14,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     `content` at `path`, durable when this returns, instead of what was there; directories are made as needed, for
     their owner only. Waits for the disk. Raises `OSError`.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         _write(draft, content, mode)
@@ -23,6 +23,17 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def make_directory(directory: Path) -> None:
+    """
+    Make `directory`, and what is missing above it, for their owner only; the name of each is durable before anything
+    lies in it. Waits for the disk. Raises `OSError`.
+    """
+    if not directory.is_dir():
+        make_directory(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync(directory.parent)
 
 
 def sync(path: Path) -> None:

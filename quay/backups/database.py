@@ -17,7 +17,7 @@ from quay.database import once
 from quay.database.engines import open_engine
 from quay.database.migrations import migrate
 from quay.database.snapshot import load
-from quay.files import sync
+from quay.files import make_directory, sync
 from quay.model.backup import settle_restored
 from quay.oci.reference import Digest
 
@@ -47,7 +47,7 @@ def place_file(root: Path, file: File, target: Path, missing: Collection[Digest]
     what lies beside it, gets the name with `aside` behind it.
     """
     draft = target.with_name(f".{target.name}.restored")
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(target.parent)
     draft.unlink(missing_ok=True)
     _copy(file, root, draft)
     settle(f"sqlite:///{draft}", missing)

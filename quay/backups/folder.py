@@ -15,8 +15,8 @@ from threading import Event
 from typing import Final
 
 from quay.backups.record import SEAL, BackupFailed, Record
-from quay.files import sync
-from quay.storage.layout import Layout, make_durably
+from quay.files import make_directory, sync
+from quay.storage.layout import Layout
 
 _STAMP: Final = "%Y-%m-%dT%H-%M-%SZ"  # a colon is no part of a name on every file system
 _NAME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
@@ -71,7 +71,7 @@ class Folder:
     def acquire(self) -> None:
         """Be the only one to make and remove backups here, until `release`. Raises `BackupUnderWay`, `BackupFailed`."""
         try:
-            make_durably(self.root)
+            make_directory(self.root)
             descriptor = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise BackupFailed(

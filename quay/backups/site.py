@@ -113,8 +113,10 @@ class Site:
         sync(self.data)
 
     def done(self) -> None:
-        """Whoever wants to may use it."""
+        """Whoever wants to may use it: everything that was put there is durable."""
+        sync(self.data)
         (self.data / RESTORING).unlink()
+        sync(self.data)
 
     def give_to_owner(self, places: Iterable[Path]) -> None:
         """Where root restores for somebody else, everything is his: the owner of the data directory's."""

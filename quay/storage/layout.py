@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 import attrs
 from twisted.internet.defer import Deferred
 
+from quay.files import make_directory
 from quay.interfaces import IPool
 from quay.oci.reference import HEX_LENGTHS, Digest
 from quay.storage import UploadMissing, refusal
@@ -76,7 +77,7 @@ class Layout:
 
     def make(self) -> None:
         """Make the directories that are missing, durably: `uploads` comes last, and stands for all of them."""
-        make_durably(self.root)
+        make_directory(self.root)
         for directory in (self.root / "blobs", *(self.root / "blobs" / algorithm for algorithm in HEX_LENGTHS)):
             directory.mkdir(mode=0o700, exist_ok=True)
         for fan in self.fans():
@@ -94,14 +95,6 @@ class Layout:
         except FileNotFoundError:
             self.make()
             return f(*args, **kwargs)
-
-
-def make_durably(directory: Path) -> None:
-    """Make `directory`, and what is missing above it; the name of each is durable before anything lies in it."""
-    if not directory.is_dir():
-        make_durably(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(directory.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SkipTest, TestCase
@@ -177,7 +177,8 @@ class LayoutTests(LocalTestCase):
     async def test_the_root_itself_is_durable(self) -> None:
         """The names of the root, and of what was missing above it, are synced: else a power cut takes all blobs."""
         root = self.root / "deep" / "deeper"
-        with patch("quay.storage.layout.sync_directory") as synced:
+        synced = Mock()
+        with patch("quay.files.sync", synced), patch("quay.storage.layout.sync_directory", synced):
             await LocalBlobs("here", root, ImmediatePool()).check()
         directories = [call.args[0] for call in synced.call_args_list]
         self.assertLess(directories.index(self.root), directories.index(root.parent))
