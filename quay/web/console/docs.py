@@ -75,7 +75,7 @@ async def contents(view: View) -> Context:
     query = view.query.get("q", "").strip()[:200]
     return {
         "query": query,
-        "results": _found(query) if query else [],
+        "results": await view.in_background(_found, query, *_reader(view)) if query else [],
         "parts_": [(part, [document(key) for key in keys]) for part, keys in WRITTEN.items()],
     }
 
@@ -85,8 +85,7 @@ async def show(view: View, key: str) -> Context:
     """One page."""
     if all(key not in keys for keys in WRITTEN.values()):
         raise NoPage
-    me = view.principal.name if view.signed_in else "NAME"
-    body = await view.in_background(_rendered, key, view.api.base(view.request), me)
+    body = await view.in_background(_rendered, key, *_reader(view))
     everything = [one for keys in WRITTEN.values() for one in keys]
     place = everything.index(key)
     return {
@@ -95,6 +94,11 @@ async def show(view: View, key: str) -> Context:
         "previous": document(everything[place - 1]) if place else None,
         "following": document(everything[place + 1]) if place + 1 < len(everything) else None,
     }
+
+
+def _reader(view: View) -> tuple[str, str]:
+    """What the texts call this registry and whoever reads them: its address, and his name."""
+    return view.api.base(view.request), view.principal.name if view.signed_in else "NAME"
 
 
 # --- the texts ----------------------------------------------------------------------------------------------------
@@ -144,12 +148,12 @@ def anchor_of(title: str) -> str:
 @lru_cache(maxsize=64)
 def _rendered(key: str, base: str, me: str) -> Sequence[tuple[Section, Markup]]:
     """Each section with its HTML."""
+    return [(section, render(_named(section.text, base, me))) for section in document(key).sections]
+
+
+def _named(text: str, base: str, me: str) -> str:
     names = {"{base}": base, "{host}": base.partition("://")[2], "{me}": me}
-
-    def named(text: str) -> str:
-        return _NAME.sub(lambda found: names[found[0]], text)
-
-    return [(section, render(named(section.text))) for section in document(key).sections]
+    return _NAME.sub(lambda found: names[found[0]], text)
 
 
 # --- search -------------------------------------------------------------------------------------------------------
@@ -167,13 +171,13 @@ class Result:
     after: str
 
 
-def _found(query: str) -> list[Result]:
+def _found(query: str, base: str, me: str) -> list[Result]:
     """The sections that have all words of the query, those first that have them in their titles, or often."""
     words = query.lower().split()[:WORDS]
     every = (document(key) for keys in WRITTEN.values() for key in keys)
     scored = [(_score(page, section, words), page, section) for page in every for section in page.sections]
     best = sorted((one for one in scored if one[0]), key=lambda one: -one[0])
-    return [_result(page, section, words[0]) for _, page, section in best[:FOUND]]
+    return [_result(page, section, words[0], _named(section.plain, base, me)) for _, page, section in best[:FOUND]]
 
 
 def _score(page: Document, section: Section, words: Sequence[str]) -> int:
@@ -187,8 +191,8 @@ def _score(page: Document, section: Section, words: Sequence[str]) -> int:
     return sum(counts)
 
 
-def _result(page: Document, section: Section, word: str) -> Result:
-    text = section.plain
+def _result(page: Document, section: Section, word: str, text: str) -> Result:
+    """`text` is that of the section, as its reader sees it."""
     place = max(0, text.lower().find(word))
     begin, end = max(0, place - AROUND), place + len(word)
     address = f"/docs/{page.key}" + (f"#{quote(section.anchor)}" if section.level > 1 else "")

@@ -202,6 +202,7 @@ def test_search(reader):
     assert "/docs/runbooks#forgotten-admin-password" in page.links
     assert any(tag == "mark" for tag, _ in page.elements)
     assert "/docs/configuration#secrets" in reader.open("/docs/?q=DATABASE_SECRET_KEY").links
+    assert "{me}" not in reader.open("/docs/?q=account+for+machines").text
 
 
 def test_search_finds_nothing(reader):
