@@ -95,6 +95,14 @@ DIRECTORY = File()
 """What the name of a directory stands for."""
 
 
+class Moved(File):
+    """A directory that was called `before`, with all that is in it: what another name of it has become."""
+
+    def __init__(self, before: str) -> None:
+        super().__init__()
+        self.before = before
+
+
 class Medium:
     """The directory `root` as it was when the journal began, and all that the journal did to it."""
 
@@ -124,6 +132,8 @@ class Medium:
                 self._inodes[facts["inode"]].sync()
             case "sync directory":
                 self._sync_names(facts["path"])
+            case "rename" if self._names[facts["path"]] is DIRECTORY:
+                self._become(facts["to"], Moved(facts["path"]))
             case "rename":
                 file = self._names[facts["path"]]
                 self._become(facts["to"], file)
@@ -164,5 +174,8 @@ class Medium:
 def _name(names: dict[str, File], path: str, file: File | None) -> None:
     if file is None:
         names.pop(path, None)
+    elif isinstance(file, Moved):
+        for old in [name for name in names if name == file.before or name.startswith(f"{file.before}/")]:
+            names[path + old.removeprefix(file.before)] = names.pop(old)
     else:
         names[path] = file
