@@ -14,6 +14,7 @@ import pytest
 from backports import zstd
 
 from tests.browser.conftest import Visit
+from tests.browser.visitor import Visitor
 from tests.clients.images import image, write_layout
 from tests.distribution import Client, Image
 from tests.server import RunningQuay, User
@@ -103,7 +104,7 @@ def test_tags_that_are_chosen_together(visit: Visit, quay: RunningQuay, dev: Use
     visitor.follow("Close")
     visitor.page.get_by_label("Choose b", exact=True).check()
     visitor.press("Delete (1)")
-    assert visitor.asked == ["Delete the chosen tags?"]
+    assert visitor.asked == ["Delete the chosen tags?\nb"]
     visitor.told("The chosen tags are deleted.")
     left = [row.inner_text() for row in visitor.page.locator("td.name").all()]
     assert left == ["a"]
@@ -230,6 +231,34 @@ def test_the_secret_of_a_webhook(visit: Visit, dev: User, pushed: str) -> None:
     visitor.follow("Deliveries")
     visitor.reads("Nobody has been told of anything yet.")
     visitor.misses(secret)
+
+
+def test_by_keyboard(visit: Visit, dev: User, pushed: str) -> None:
+    """Without a mouse: the first key leads past the navigation, further ones to a tag; the focus is always in sight."""
+    visitor = visit(dev)
+    visitor.go(f"{pushed}?tab=tags")
+    keyboard = visitor.page.keyboard
+    keyboard.press("Tab")
+    assert _focused(visitor) == "Skip to the content"
+    keyboard.press("Enter")
+    reached: list[str] = []
+    while "1.0" not in reached:
+        assert len(reached) < 60, reached
+        keyboard.press("Tab")
+        reached.append(_focused(visitor))
+    assert "Organizations" not in reached
+    with visitor.page.expect_navigation():
+        keyboard.press("Enter")
+    visitor.reads("The tag 1.0")
+
+
+def _focused(visitor: Visitor) -> str:
+    """What is written on what has the focus. Raises AssertionError if nobody can see that it has it."""
+    words, outline = visitor.page.evaluate(
+        "() => [document.activeElement.textContent, getComputedStyle(document.activeElement).outlineStyle]"
+    )
+    assert outline != "none", words
+    return str(words).strip()
 
 
 def test_search(visit: Visit, dev: User, pushed: str) -> None:

@@ -21,19 +21,23 @@ for (const input of document.querySelectorAll("input[data-suggest]")) {
   });
 }
 
-// One box for all the others of a list, and how many are chosen.
+// One box for all the others of a list, how many are chosen, and which, before something is done to them.
+const NAMED = 20;
+
 for (const form of document.querySelectorAll("form[data-boxes]")) {
   const boxes = [...form.querySelectorAll("tbody input[type=checkbox]:not(:disabled)")];
-  const buttons = [...form.querySelectorAll("[data-chosen]")].map((button) => [button, button.textContent]);
+  const buttons = [...form.querySelectorAll("[data-chosen]")].map((button) => [button, button.textContent, button.dataset.confirm]);
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", "Choose all on this page");
   form.querySelector("thead th").append(all);
   const show = () => {
-    const count = boxes.filter((box) => box.checked).length;
-    for (const [button, words] of buttons) {
+    const names = boxes.filter((box) => box.checked).map((box) => box.value);
+    const count = names.length;
+    for (const [button, words, question] of buttons) {
       button.textContent = count ? `${words} (${count})` : words;
       button.disabled = !count;
+      if (question) button.dataset.confirm = `${question}\n${names.slice(0, NAMED).join(", ")}${count > NAMED ? ", …" : ""}`;
     }
     all.checked = count > 0 && count === boxes.length;
     all.indeterminate = count > 0 && !all.checked;
