@@ -4,8 +4,8 @@ Work behind a fence (`quay.model.fence`): it goes up before the work begins, is 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Final, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -24,10 +24,10 @@ HOLD_S: Final = 300.0
 log = Logger()
 
 
-async def fenced(database: Database, clock: IReactorTime, work: Awaitable[R]) -> R:
-    """What `work` gives, of which no byte was removed meanwhile. Raises `BackupFailed` if the fence fell."""
+async def fenced(database: Database, clock: IReactorTime, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """What `work` gives, while no byte of any blob is removed. Raises `BackupFailed` if the fence fell."""
     name = await database.write(fence.put_up)
-    working = Deferred.fromCoroutine(_awaited(work))
+    working = Deferred.fromCoroutine(work())
     fallen: list[bool] = []
 
     def stop(result: object) -> None:
@@ -70,7 +70,3 @@ async def _take_down(database: Database, name: str) -> None:
         await database.write(fence.take_down, name)
     except DatabaseUnavailable as unavailable:
         log.info("a fence lapses by itself: {unavailable}", unavailable=unavailable)
-
-
-async def _awaited(work: Awaitable[R]) -> R:
-    return await work

@@ -123,7 +123,7 @@ class Backup:
         self._origin.refuse(self._folder.root)
         await self._pool.run(self._folder.acquire)
         try:
-            return await fenced(self._origin.database, self._clock, self._run())
+            return await fenced(self._origin.database, self._clock, self._run)
         except (OSError, SnapshotFailed) as error:
             raise BackupFailed(f"The backup could not be made in {self._folder.root}: {_why(error)}") from error
         finally:
