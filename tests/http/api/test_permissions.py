@@ -103,8 +103,8 @@ team: getOrganizationTeamMembers
 super: listAllAppTokens listAllLogs listAllAggregateLogs createGlobalMessage deleteGlobalMessage listServiceKeys
     createServiceKey getServiceKey updateServiceKey deleteServiceKey approveServiceKey listAllUsers
     createInstallUser getInstallUser changeInstallUser deleteInstallUser listAllOrganizations changeOrganization
-    deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getCertificate getStorageUse
-    listBundles planBundle makeBundle receiveBundle putBundleVolume getBundleVolume loadBundle deleteBundle
+    deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getCertificate
+    getStorageUse listBundles planBundle makeBundle receiveBundle putBundleVolume getBundleVolume loadBundle deleteBundle
     getBundleReceipt putBundleReceipt deleteBundleReceipt trustBundleKey distrustBundleKey importRegistry
 """
 LEVEL = {
