@@ -106,6 +106,17 @@ class IBlobUpload(IConsumer):
         """Throw the bytes away."""
 
 
+class IDirectIntake(IConsumer):
+    """A consumer, such as an upload, with threads of its own that can take bytes from where they arrive."""
+
+    def fetch(fill: Callable[[memoryview], int], most: int) -> Deferred[None] | None:
+        """
+        After what has been written, let a thread call `fill`, again and again, which puts bytes at the beginning of
+        what it is given and returns how many, until it returns 0 or `most` have come. Fires when the thread has
+        ended; a failure to keep the bytes is told as one of `write` is. None where they can only be written now.
+        """
+
+
 class IBlobSource(Interface):
     """One blob, open for reading. Whoever opened it closes it, once."""
 

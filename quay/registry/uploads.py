@@ -17,7 +17,7 @@ Source: OCI Distribution Specification 1.1, "Pushing blobs"; Docker Registry HTT
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, Protocol
@@ -32,7 +32,7 @@ from zope.interface import implementer
 
 from quay import faults
 from quay.database import Database, Transaction
-from quay.interfaces import IBlobStore, IBlobUpload
+from quay.interfaces import IBlobStore, IBlobUpload, IDirectIntake
 from quay.model import blob as blobs
 from quay.model import upload as rows
 from quay.model.blob import Blob
@@ -319,8 +319,7 @@ class Uploads(Service):
 
     async def _receive(self, session: Session, upload: IBlobUpload, body: Body, chunk: Chunk | None) -> None:
         skip = self._check(session, body.length, chunk)
-        room = self._policy.blob_limit - session.offset
-        delivered = body.deliver_to(_Intake(upload, skip, room, self._too_large(session)))
+        delivered = body.deliver_to(_Intake(upload, skip, self._policy.blob_limit, self._too_large(session)))
         # A medium that takes no more never resumes the client: then there is no last byte to wait for.
         stopped = upload.stopped()
         stopped.addCallbacks(lambda _: delivered.cancel(), lambda _: None)
@@ -518,14 +517,14 @@ class _Gathered:
         self.parts.append(data)
 
 
-@implementer(IConsumer)
+@implementer(IDirectIntake)
 class _Intake:
-    """Stands between a body and an upload: leaves out the first `skip` bytes, and raises `refusal` beyond `room`."""
+    """Stands between a body and an upload: leaves out the first `skip` bytes, and raises `refusal` beyond `limit`."""
 
-    def __init__(self, upload: IBlobUpload, skip: int, room: int, refusal: BlobTooLarge) -> None:
+    def __init__(self, upload: IBlobUpload, skip: int, limit: int, refusal: BlobTooLarge) -> None:
         self._upload = upload
         self._skip = skip
-        self._room = room
+        self._limit = limit
         self._refusal = refusal
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
@@ -537,7 +536,12 @@ class _Intake:
     def write(self, data: bytes) -> None:
         if self._skip:
             self._skip, data = max(self._skip - len(data), 0), data[self._skip :]
-        self._room -= len(data)
-        if self._room < 0:
+        if self._upload.offset + len(data) > self._limit:
             raise self._refusal
         self._upload.write(data)
+
+    def fetch(self, fill: Callable[[memoryview], int], most: int) -> Deferred[None] | None:
+        room = self._limit - self._upload.offset
+        if self._skip or not room or not IDirectIntake.providedBy(self._upload):
+            return None
+        return IDirectIntake(self._upload).fetch(fill, min(most, room))

@@ -21,9 +21,10 @@ from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IFileKeeper, I
 from quay.oci.reference import HEX_LENGTHS, Digest
 from quay.storage import BlobMissing, StorageMisconfigured, UploadBusy, UploadMissing
 from quay.storage.files import NOT_LINKED, keep_file
+from quay.storage.intake import DirectUpload
 from quay.storage.layout import Layout, Medium, sync_directory
 from quay.storage.partial import PartialFile, write_all
-from quay.storage.upload import Budget, SegmentedUpload, is_upload_id
+from quay.storage.upload import Budget, is_upload_id
 from quay.threads import shielded
 
 R = TypeVar("R")
@@ -106,7 +107,7 @@ class LocalBlobs:
         opened = shielded(self._medium.run(doing, opening, self._medium, self._layout, *args), PartialFile.close)
 
         def started(partial: PartialFile) -> IBlobUpload:
-            return SegmentedUpload(self.location, args[0], partial, self._budget, partial.size)
+            return DirectUpload(self.location, args[0], partial, self._budget, partial.size)
 
         return opened.addCallback(started)
 

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from quay import faults
 from quay.oci.reference import Digest
 from quay.storage import DigestMismatch, UploadBusy, UploadMissing
+from quay.storage.intake import BUFFER, Fill, pieces
 from quay.storage.layout import Layout, Medium, sync_directory
 from quay.storage.writeback import start_writeback
 
@@ -33,7 +34,7 @@ WRITEBACK: Final = 8 * 1024 * 1024
 """So many bytes of an upload are asked onto the medium at a time, before its end."""
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of `data`, which the medium may take in pieces."""
     rest = memoryview(data)
     while rest:
@@ -125,6 +126,10 @@ class PartialFile:
         self._hurry()
         return self._medium.run("write an upload", self._append, segment)
 
+    def fetch(self, segment: Sequence[bytes], fill: Fill, most: int) -> Deferred[int]:
+        self._hurry()
+        return self._medium.run("write an upload", self._fetch, segment, fill, most)
+
     def place(self, digest: Digest) -> Deferred[None]:
         return self._medium.run("keep a blob", self._place, digest)
 
@@ -136,15 +141,31 @@ class PartialFile:
 
     def _hurry(self) -> None:
         """Let another thread have the medium begin with what is there: the wait for it at the end is the shorter."""
-        count = self.size - self._hurried
-        if count >= WRITEBACK:
-            self._medium.run("write an upload", start_writeback, os.dup(self._fd), self._hurried, count)
-            self._hurried = self.size
+        if self.size - self._hurried >= WRITEBACK:
+            self._medium.run("write an upload", start_writeback, *self._unhurried())
+
+    def _unhurried(self) -> tuple[int, int, int]:
+        """What is not on its way to the medium, as `start_writeback` takes it, which is to be called now."""
+        first, self._hurried = self._hurried, self.size
+        return os.dup(self._fd), first, self.size - first
 
     # --- in a thread
 
     def _append(self, segment: Sequence[bytes]) -> None:
-        data = b"".join(segment)  # once: each call without the interpreter's lock has to wait to get it back
+        self._add(b"".join(segment))  # once: each call without the interpreter's lock has to wait to get it back
+
+    def _fetch(self, segment: Sequence[bytes], fill: Fill, most: int) -> int:
+        if segment:
+            self._append(segment)
+        before = self.size
+        for piece in pieces(fill, most):
+            self._add(piece)
+        taken = self.size - before
+        if taken < most // 2 and self.size - self._hurried >= BUFFER:
+            start_writeback(*self._unhurried())  # the client pauses, or that was all
+        return taken
+
+    def _add(self, data: bytes | memoryview) -> None:
         self._hash.update(data)
         faults.point("upload.hashed")
         write_all(self._fd, data)

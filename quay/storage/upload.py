@@ -12,7 +12,8 @@ remembered: no byte after it is taken, and everybody who asks is told.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -184,9 +185,13 @@ class SegmentedUpload:
 
     def _cut(self) -> None:
         if self._gathered:
-            segment, weight = self._gathered, self._weight
-            self._gathered, self._weight = [], 0
-            self._turn.run(self._append, segment, weight)
+            self._turn.run(self._append, *self._taken())
+
+    def _taken(self) -> tuple[list[bytes], int]:
+        """What has been gathered, and its weight, to be sent on its way."""
+        segment, weight = self._gathered, self._weight
+        self._gathered, self._weight = [], 0
+        return segment, weight
 
     def _hold(self, count: int) -> None:
         self._weight += count
@@ -217,9 +222,15 @@ class SegmentedUpload:
         return shielded(self._turn.run(f, *args))
 
     async def _append(self, segment: list[bytes], weight: int) -> None:
-        try:
+        with self._keeping(weight):
             if self._refusal is None:
                 await self._partial.append(segment)
+
+    @contextmanager
+    def _keeping(self, weight: int) -> Iterator[None]:
+        """While bytes of this weight are brought to the medium; if that fails, no more are taken."""
+        try:
+            yield
         except Exception as failure:  # whatever it is: told to all who ask from now on
             log.warn("Upload {upload_id} takes no more bytes: {why}", upload_id=self.upload_id, why=failure)
             self._refuse(failure)

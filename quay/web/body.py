@@ -14,7 +14,9 @@ from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from quay.interfaces import IDirectIntake
 from quay.oci.errors import InvalidRequest, RegistryError
+from quay.web.draught import MOST, Draught
 
 
 class ClientGone(ConnectionLost):
@@ -45,11 +47,12 @@ class BodyMalformed(InvalidRequest):
 
 
 class Tap(Protocol):
-    """What a body needs of its connection: to turn it on, off and on again."""
+    """What a body needs of its connection: to turn it on, off and on again, and to let a thread drink from it."""
 
     def want_body(self) -> None: ...
     def pause_body(self) -> None: ...
     def resume_body(self) -> None: ...
+    def draw_body(self) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -95,9 +98,24 @@ class RequestBody:
         if self._failure is None and not self._complete:
             self._tap.want_body()
         self._deliver_pending()
+        self._tap.draw_body()
         if self._failure is not None or self._complete:
             self._settle(self._failure)
         return done
+
+    def draw(self, draught: Draught) -> Deferred[None] | None:
+        """Have the consumer fetch `draught`, and fire when that is over; None if it takes only what it is given."""
+        drawn = None
+        if IDirectIntake.providedBy(self._consumer):
+            drawn = IDirectIntake(self._consumer).fetch(draught.fill, MOST)
+        if drawn is None:
+            draught.end()
+            return None
+        return drawn.addCallback(self._drawn, draught)
+
+    def _drawn(self, _: None, draught: Draught) -> None:
+        draught.end()
+        self.received += draught.taken
 
     def discard(self) -> None:
         """Whatever still comes is not kept."""

@@ -34,6 +34,7 @@ from quay.oci.errors import RegistryError, Unavailable
 from quay.web.addresses import peer_of
 from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, RequestBody
 from quay.web.connections import Connections, Limits
+from quay.web.draught import READ, Draught
 from quay.web.frames import FrameDecoder
 from quay.web.head import HeadMalformed, HeadMeter, HeadTimeout, check_framing
 from quay.web.request import RegistryRequest, Translations, error_body
@@ -88,6 +89,8 @@ class RegistryChannel(http.HTTPChannel):
     _body_mark = 0  # bytes of the body at the last look at its progress
     _wire_bytes = 0  # bytes of a chunked body with its framing
     _discarded = 0
+    _brimming = False  # there was more in the socket than one read takes
+    _draught: Draught | None = None  # a thread reads the body
 
     # Life and patience.
 
@@ -106,6 +109,7 @@ class RegistryChannel(http.HTTPChannel):
         if self._phase is Phase.HEAD:
             self.requests.clear()  # half a head is no request
         self._phase = Phase.CLOSED
+        self._stop_drawing()
         super().connectionLost(reason)
         self.site.connections.closed(self)
 
@@ -153,7 +157,9 @@ class RegistryChannel(http.HTTPChannel):
         if self._phase in _DEAF:
             self._discard(data)
         else:
+            self._brimming = len(data) >= READ
             LineReceiver.dataReceived(self, data)
+            self.draw_body()
 
     def _is_answered_at_once(self, data: bytes) -> bool:
         """Whether the site had the answer to `data`, one whole request, in memory; then nothing else has happened."""
@@ -253,16 +259,50 @@ class RegistryChannel(http.HTTPChannel):
             self._body_paused = True
             self.setTimeout(None)
             self._networkProducer.pauseProducing()
+            self._stop_drawing()
 
     def resume_body(self) -> None:
         """Read on."""
         if self._phase is Phase.BODY and self._body_paused:
+            self._body_paused = False
+            if self._draught is None:
+                self._watch_progress()
+                self._read_on()
+
+    def draw_body(self) -> None:
+        """Let a thread take what waits in the socket, if that is much, and whoever reads the body has one."""
+        if self._phase is not Phase.BODY or self._body_paused or self._draught is not None or not self._brimming:
+            return
+        draught = Draught.of(self.transport, self._transferDecoder)
+        if draught is None:
+            return
+        drawn = self.requests[0].body.draw(draught)
+        if drawn is not None:
+            self._draught = draught
+            self.setTimeout(None)
+            self._networkProducer.pauseProducing()
+            drawn.addCallback(self._drawn, draught)
+
+    def _drawn(self, _: None, draught: Draught) -> None:
+        self._draught = None
+        if self._phase is not Phase.BODY:
+            return
+        self._brimming = draught.brimming
+        if not self._body_paused:
             self._watch_progress()
             self._read_on()
+        if self.length is None:
+            self._check_framing_ratio(draught.understood)
+        self.rawDataReceived(draught.rest)
+        self.draw_body()
+
+    def _stop_drawing(self) -> None:
+        if self._draught is not None:
+            self._draught.stop()
 
     def resumeProducing(self) -> None:  # the buffer of the answer has drained, which is no reason to read
         super().resumeProducing()
-        if self._body_paused:
+        if self._body_paused or self._draught is not None:
             self._networkProducer.pauseProducing()
         if self.paused:
             self.callLater(0, self._next_request)
@@ -326,7 +366,7 @@ class RegistryChannel(http.HTTPChannel):
             request.setHeader(b"Connection", b"close")
 
     def _drainable(self) -> bool:
-        if self._phase is Phase.BROKEN or self.length is None or self._expects_continue:
+        if self._phase is Phase.BROKEN or self.length is None or self._expects_continue or self._draught is not None:
             return False  # nobody knows how much would come, or whether anything will
         return self.length - self.requests[0].body.received <= self.limits.drain_bytes
 
