@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IPool
+from quay.interfaces import IBlobSource, IBlobStore, IBlobUpload, IDirectIntake, IPool
 from quay.oci.reference import Digest
 from quay.storage import BlobMissing, DigestMismatch, UploadBusy, UploadMissing
 from quay.storage.local import LocalBlobs
@@ -430,6 +430,28 @@ class LocalOnThreads(BlobStoreContract):
         upload.write(HELLO[5:])
         await upload.commit(DIGEST)
         self.assertEqual(await self.walked(), {DIGEST, Digest.of(b"earlier")})
+
+
+    async def test_direct_intake(self) -> None:
+        """A thread of the store fetches bytes from where they are, in its turn, until there are no more."""
+        parts = [os.urandom(size) for size in (5, MIB, 3)]
+        rest = list(parts[1:])
+
+        def fill(buffer: memoryview) -> int:
+            piece = rest.pop(0) if rest else b""
+            count = min(len(piece), len(buffer))
+            if count < len(piece):
+                rest.insert(0, piece[count:])
+            buffer[:count] = piece[:count]
+            return count
+
+        upload = await self.store.begin("direct", "sha256")
+        self.assertTrue(verifyObject(IDirectIntake, upload))
+        upload.write(parts[0])
+        await upload.fetch(fill, 2 * MIB)
+        digest = Digest.of(b"".join(parts))
+        self.assertEqual(await upload.commit(digest), MIB + 8)
+        self.assertEqual(await self.pull(digest), b"".join(parts))
 
 
 class LocalAtOnce(LocalOnThreads):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,14 +20,15 @@ from zope.interface import implementer
 from quay.database import Database, Transaction
 from quay.database.engines import open_engine
 from quay.database.schema import upload
-from quay.interfaces import IPool
+from quay.interfaces import IDirectIntake, IPool
 from quay.model import namespace, repository
 from quay.model.repository import Repository
-from quay.oci.errors import BlobUploadUnknown, DigestInvalid
+from quay.oci.errors import BlobTooLarge, BlobUploadUnknown, DigestInvalid
 from quay.oci.reference import Digest, RepositoryName
 from quay.registry.blobs import Stores
 from quay.registry.policy import Policy
-from quay.registry.uploads import SMALL, Uploads
+from quay.registry.uploads import SMALL, Chunk, Uploads
+from quay.storage.local import LocalBlobs
 from quay.storage.memory import MemoryBlobs
 from quay.tasks import Tasks
 from quay.threads import ImmediatePool
@@ -71,10 +75,36 @@ class Bytes:
         return succeed(len(self.data))
 
 
+class Fetched:
+    """A body that comes in pieces, each fetched by the upload if it can; `fetched` counts the bytes that were."""
+
+    length = None
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+        self.fetched = 0
+
+    def deliver_to(self, consumer: IConsumer) -> Deferred[int]:
+        return maybeDeferred(self._deliver, consumer)
+
+    def _deliver(self, consumer: IConsumer) -> int:
+        for piece in self.pieces:
+            at = self.fetched
+            IDirectIntake(consumer).fetch(partial(self._fill, io.BytesIO(piece)), len(piece))
+            if rest := piece[self.fetched - at :]:
+                consumer.write(rest)
+        return sum(map(len, self.pieces))
+
+    def _fill(self, piece: io.BytesIO, buffer: memoryview) -> int:
+        count = piece.readinto(buffer)
+        self.fetched += count
+        return count
+
+
 class Node:
     """A node with one repository; `another` is the same after a restart, or beside it."""
 
-    def __init__(self, url: str, store: MemoryBlobs | None = None, *, alone: bool = True) -> None:
+    def __init__(self, url: str, store: Any = None, *, alone: bool = True, blob_limit: int = 1 << 30) -> None:
         self.clock = Clock()
         self.clock.rightNow = 1_790_000_000.0
         self.writers = Writers()
@@ -82,12 +112,19 @@ class Node:
         self.database = Database(self.clock, self.engine, ImmediatePool(), self.writers)
         self.store = store or MemoryBlobs("local", now=self.clock.seconds)
         stores = Stores({"local": self.store}, "local")
-        self.uploads = Uploads(self.clock, self.database, stores, Policy(upload_s=600), Tasks(), alone=alone)
+        policy = Policy(upload_s=600, blob_limit=blob_limit)
+        self.uploads = Uploads(self.clock, self.database, stores, policy, Tasks(), alone=alone)
         self.uploads.startService()
         self._url = url
 
     def another(self) -> Node:
         return Node(self._url, self.store)
+
+    def repository(self) -> tuple[Repository, str]:
+        """The repository, and who pushes to it."""
+        made: list[Repository] = []
+        self.database.write(_repository).addCallback(made.append)
+        return made[0], OWNER
 
     @property
     def rows(self) -> int:
@@ -119,10 +156,7 @@ def node(sqlite_url: str) -> Node:
 
 @pytest.fixture
 def where(node: Node) -> tuple[Repository, str]:
-    """The repository, and who pushes to it."""
-    made: list[Repository] = []
-    node.database.write(_repository).addCallback(made.append)
-    return made[0], OWNER
+    return node.repository()
 
 
 def test_finished_by_its_second_request(node: Node, where: tuple[Repository, str]) -> None:
@@ -257,3 +291,35 @@ def test_a_small_blob_of_another_digest(node: Node, where: tuple[Repository, str
     with pytest.raises(BlobUploadUnknown):
         done(node.uploads.offset(*where, name))
     assert (node.rows, node.store.uploads, node.store.blobs) == (0, {}, {})
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_fetched_by_the_store(sqlite_url: str, tmp_path: Path, local: bool) -> None:
+    """What a store fetches by itself is part of the upload like any other bytes; a store that cannot is written to."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()) if local else None)
+    where, body = node.repository(), Fetched(DATA[:3], DATA[3:7])
+    name = done(node.uploads.begin(*where))
+    assert done(node.uploads.append(*where, name, body, None)) == 7
+    assert body.fetched == (7 if local else 0)
+    assert done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA[7:]), None)).size == len(DATA)
+
+
+def test_no_more_is_fetched_than_is_taken(sqlite_url: str, tmp_path: Path) -> None:
+    """Of a body that turns out to be too large, no byte beyond the limit is fetched, and the client is told."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()), blob_limit=8)
+    where, body = node.repository(), Fetched(DATA[:6], DATA[6:])
+    name = done(node.uploads.begin(*where))
+    with pytest.raises(BlobTooLarge):
+        done(node.uploads.append(*where, name, body, None))
+    assert (body.fetched, done(node.uploads.offset(*where, name))) == (8, 8)
+
+
+def test_bytes_that_were_there_are_not_fetched(sqlite_url: str, tmp_path: Path) -> None:
+    """Where a chunk may repeat what is held, that is left out, and only then is fetched."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()))
+    where, body = node.repository(), Fetched(DATA[2:6], DATA[6:])
+    name = done(node.uploads.begin(*where))
+    assert done(node.uploads.append(*where, name, Bytes(DATA[:4]), None)) == 4
+    assert done(node.uploads.append(*where, name, body, Chunk(2, 9, lenient=True))) == len(DATA)
+    assert body.fetched == 4
+    assert done(node.uploads.finish(*where, name, DIGEST, Bytes(b""), None)).size == len(DATA)
