@@ -157,8 +157,9 @@ class RegistryChannel(http.HTTPChannel):
         if self._phase in _DEAF:
             self._discard(data)
         else:
-            self._brimming = len(data) >= READ
+            self._brimming = False  # nothing is drawn before all of this has been passed on
             LineReceiver.dataReceived(self, data)
+            self._brimming = len(data) >= READ
             self.draw_body()
 
     def _is_answered_at_once(self, data: bytes) -> bool:
@@ -279,6 +280,7 @@ class RegistryChannel(http.HTTPChannel):
         drawn = self.requests[0].body.draw(draught)
         if drawn is not None:
             self._draught = draught
+            self._brimming = False
             self.setTimeout(None)
             self._networkProducer.pauseProducing()
             drawn.addCallback(self._drawn, draught)
@@ -287,13 +289,13 @@ class RegistryChannel(http.HTTPChannel):
         self._draught = None
         if self._phase is not Phase.BODY:
             return
-        self._brimming = draught.brimming
         if not self._body_paused:
             self._watch_progress()
             self._read_on()
         if self.length is None:
             self._check_framing_ratio(draught.understood)
         self.rawDataReceived(draught.rest)
+        self._brimming = draught.brimming
         self.draw_body()
 
     def _stop_drawing(self) -> None:

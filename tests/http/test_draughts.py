@@ -37,7 +37,7 @@ class Store(Resource):
 
     def __init__(self, blobs):
         super().__init__()
-        self.blobs, self.failed, self.uploads = blobs, Deferred(), []
+        self.blobs, self.failed, self.uploads, self.ready = blobs, Deferred(), [], None
 
     def render_GET(self, request):
         return b"hello"
@@ -47,7 +47,7 @@ class Store(Resource):
         return NOT_DONE_YET
 
     async def keep(self, request):
-        upload = await self.blobs.begin(f"upload-{len(self.uploads)}", "sha256")
+        upload = self.ready or await self.blobs.begin(f"upload-{len(self.uploads)}", "sha256")
         self.uploads.append(upload)
         delivered = request.body.deliver_to(upload)
         upload.stopped().addCallback(lambda _: delivered.cancel())
@@ -161,6 +161,12 @@ class DraughtTests(TestCase):
         coded = b"".join(parts) + frames(MIB, BODY[at:]) + b"0\r\nTrailer: x\r\n\r\n"
         self.assert_answered(await self.send(CHUNKED + coded + GET))
         self.assertTrue(await self.kept())
+
+    async def test_wanted_at_once(self):
+        """The bytes that came with the head come first, also when the body is wanted before they were looked at."""
+        for number in range(10):
+            self.store.ready = await self.store.blobs.begin(f"ready-{number}", "sha256")
+            self.assert_answered(await self.send(WHOLE + GET))
 
     async def test_no_draught_takes_all(self):
         """A draught is bounded, so that nobody has a thread for himself as long as his body lasts."""
