@@ -162,7 +162,8 @@ class PartialFile:
             self._add(piece)
         taken = self.size - before
         if taken < most // 2 and self.size - self._hurried >= BUFFER:
-            start_writeback(*self._unhurried())  # the client pauses, or that was all
+            with contextlib.suppress(OSError):  # a hint: the client pauses, or that was all
+                start_writeback(*self._unhurried())
         return taken
 
     def _add(self, data: bytes | memoryview) -> None:

@@ -39,6 +39,7 @@ class Draught:
     def __init__(self, connection: Connection, decoder: Any) -> None:
         self._socket = connection.socket.dup()  # its number stays ours, whoever closes the connection meanwhile
         self._decoder = decoder
+        self._frames = decoder if isinstance(decoder, FrameDecoder) else None
         self._ready = poll()
         self._ready.register(self._socket, POLLIN)
         self._patience = PATIENCE
@@ -49,10 +50,13 @@ class Draught:
     @classmethod
     def of(cls, transport: object, decoder: Any) -> Draught | None:
         """None where only the reactor can read: from TLS, between frames that are not plain, or a small rest."""
-        if not isinstance(transport, Connection):
+        worth_it = decoder.plain if isinstance(decoder, FrameDecoder) else decoder.contentLength >= READ
+        if not worth_it or not isinstance(transport, Connection):
             return None
-        framed = isinstance(decoder, FrameDecoder)
-        return cls(transport, decoder) if (decoder.plain if framed else decoder.contentLength >= READ) else None
+        try:
+            return cls(transport, decoder)
+        except OSError:  # no descriptor is left for it
+            return None
 
     @property
     def brimming(self) -> bool:
@@ -66,17 +70,17 @@ class Draught:
     def end(self) -> None:
         """Let go of the socket; `fill` is not called any more."""
         self._socket.close()
-        if not isinstance(self._decoder, FrameDecoder):
+        if self._frames is None:
             self._decoder.contentLength -= self.taken
 
     # --- in a thread
 
     def fill(self, buffer: memoryview) -> int:
         """Put bytes of the body at the beginning of `buffer`, as many as there are and fit; how many."""
-        if isinstance(self._decoder, FrameDecoder):
-            count = self._framed(buffer, self._decoder)
-        else:
+        if self._frames is None:
             count = self._plainly(buffer[: self._decoder.contentLength - self.taken])
+        else:
+            count = self._framed(buffer, self._frames)
         self.taken += count
         return count
 

@@ -431,7 +431,6 @@ class LocalOnThreads(BlobStoreContract):
         await upload.commit(DIGEST)
         self.assertEqual(await self.walked(), {DIGEST, Digest.of(b"earlier")})
 
-
     async def test_direct_intake(self) -> None:
         """A thread of the store fetches bytes from where they are, in its turn, until there are no more."""
         parts = [os.urandom(size) for size in (5, MIB, 3)]

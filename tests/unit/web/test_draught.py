@@ -6,8 +6,10 @@ import socket
 import struct
 from threading import Thread
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from twisted.internet import tcp
 from twisted.web.http import _ChunkedTransferDecoder, _IdentityTransferDecoder
 
 from quay.storage.intake import BUFFER, pieces
@@ -167,6 +169,16 @@ def test_no_descriptors_left(ends):
 def test_only_from_tcp(transport):
     """Where the bytes of the socket are not those of the body, only the reactor can read."""
     assert Draught.of(transport, identity(MIB)) is None
+
+
+def test_no_descriptor_left():
+    """Where there is no descriptor for a draught, the reactor reads on."""
+
+    class Connection(tcp.Connection):
+        def __init__(self):
+            self.socket = SimpleNamespace(dup=Mock(side_effect=OSError(24, "Too many open files")))
+
+    assert Draught.of(Connection(), identity(MIB)) is None
 
 
 # --- chunked bodies
