@@ -283,7 +283,7 @@ class RegistryChannel(http.HTTPChannel):
             self._brimming = False
             self.setTimeout(None)
             self._networkProducer.pauseProducing()
-            drawn.addCallback(self._drawn, draught)
+            drawn.addCallback(self._drawn, draught).addErrback(self._stuck)
 
     def _drawn(self, _: None, draught: Draught) -> None:
         self._draught = None
@@ -297,6 +297,11 @@ class RegistryChannel(http.HTTPChannel):
         self.rawDataReceived(draught.rest)
         self._brimming = draught.brimming
         self.draw_body()
+
+    def _stuck(self, failure: Failure) -> None:
+        # As the reactor does when a read fails: nothing may be left that nobody reads and no patience ends.
+        log.failure("the body of a request could not be gone on with", failure)
+        self.abort()
 
     def _stop_drawing(self) -> None:
         if self._draught is not None:
