@@ -106,6 +106,13 @@ def test_tags_that_are_chosen_together(visit: Visit, quay: RunningQuay, dev: Use
     visitor.press("Delete (1)")
     assert visitor.asked == ["Delete the chosen tags?\nb"]
     visitor.told("The chosen tags are deleted.")
+    visitor.follow("Tag history")
+    visitor.page.get_by_label("Choose all on this page").check()
+    visitor.press("Restore the chosen ones (1)")
+    visitor.told("The chosen tags name again what they named.")
+    visitor.follow("Tags", exact=True)
+    visitor.page.get_by_label("Choose b", exact=True).check()
+    visitor.press("Delete (1)")
     left = [row.inner_text() for row in visitor.page.locator("td.name").all()]
     assert left == ["a"]
 

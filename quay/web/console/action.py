@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 import attrs
 
@@ -29,6 +29,9 @@ Fields = Mapping[str, Sequence[str]]
 PATH: Final = "path."
 QUERY: Final = "query."
 FIELD: Final = "field."
+EACH: Final = "each"
+OWN: Final = 10
+"""Fields that an action of several may have of its own."""
 
 
 @attrs.frozen
@@ -50,7 +53,12 @@ class Action:
 
     @classmethod
     def each(cls, route: Route, fields: Fields) -> list[Action]:
-        """One action for each value of the parameter of the path that the form sends several times. Raises as `of`."""
+        """
+        One action for each value of the parameter of the path that the form sends several times; or for each field
+        `each`, which is written as a query is, and has the fields that are that action's own. Raises as `of`.
+        """
+        if EACH in fields:
+            return [cls.of(route, {**fields, **_own(text)}) for text in fields[EACH]]
         given = {PATH + name: fields.get(PATH + name, ()) for name in route.parameters}
         if not given or not all(given.values()):
             raise BadRequest("Nothing was chosen, so nothing was done.")
@@ -70,6 +78,14 @@ class Action:
             parts += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(json.dumps(self.body))]
         asked = f"?{urlencode(self.query)}" if self.query else ""
         return " ".join([*parts, shlex.quote(base + address + asked)])
+
+
+def _own(text: str) -> Fields:
+    """The fields of one action of several. Raises `BadRequest`."""
+    try:
+        return parse_qs(text, max_num_fields=OWN)
+    except ValueError:
+        raise BadRequest(f"The form cannot be read: an action has more than {OWN} fields of its own.") from None
 
 
 def _parameter(name: str, text: str) -> Any:

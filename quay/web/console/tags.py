@@ -62,6 +62,7 @@ async def history(view: View, repository: Context) -> Context:
     return {
         "name": name,
         "can_change": can_change(repository),
+        "may_choose": can_change(repository) and any(row["restorable"] for row in found["rows"]),
         "may_forget": view.config.permanently_delete_tags,
         "keeps": repository["tag_expiration_s"],
         **found,

@@ -153,6 +153,16 @@ def test_not_a_repository(name):
         Action.of(ROUTE, fields)
 
 
+def test_each_with_fields_of_its_own():
+    """Several actions in one form have fields of their own, not too many, and the others together."""
+    own = ["path.thing=x&field.title=a%26b", "path.thing=y&field.title=c"]
+    actions = Action.each(ROUTE, {"path.repository": ["a/b"], "each": own})
+    assert [(one.path["thing"], one.body["title"]) for one in actions] == [("x", "a&b"), ("y", "c")]
+    assert {str(one.path["repository"]) for one in actions} == {"a/b"}
+    with pytest.raises(BadRequest, match="more than 10 fields"):
+        Action.each(ROUTE, {"path.repository": ["a/b"], "each": ["&".join("a=b" for _ in range(11))]})
+
+
 def test_query():
     """What belongs to the query of the call is there, in the command too."""
     action = Action.of(ROUTE, form(query__starttime=["01/01/2026"], field__title=["T"]))

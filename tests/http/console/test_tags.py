@@ -334,6 +334,23 @@ def test_history_of_nothing(devtable):
     assert "There was never a tag" in safe(devtable.open(f"{HOME}?tab=history&tag=%3Cscript%3Ealert(1)%3C/script%3E"))
 
 
+def test_restore_several(application, devtable, pusher):
+    """All the lifetimes whose boxes are checked come back, each as what it was."""
+    pusher.push(SECOND, "v2")
+    devtable.send(chosen(devtable), path__tag=["v1", "v2"])
+    page = devtable.open(f"{HOME}?tab=history")
+    boxes = [known["value"] for tag, known in page.elements if known.get("name") == "each"]
+    assert all(known["form"] == "restore" for tag, known in page.elements if known.get("name") == "each")
+    (form,) = [form for form in page.forms if form.action == "/do-each/restoreTag"]
+    form.names.add("each")
+    page = devtable.send(form, each=boxes)
+    assert told(page) == ("done", "The chosen tags name again what they named.")
+    assert {name: tag["manifest_digest"] for name, tag in tags(application).items()} == {
+        "v1": FIRST.digest,
+        "v2": SECOND.digest,
+    }
+
+
 def test_times(devtable):
     """Times are there for machines, too: of the push, and until when what is deleted now can be restored."""
     page = devtable.open(f"{HOME}?tab=tags")

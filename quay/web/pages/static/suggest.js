@@ -25,12 +25,13 @@ for (const input of document.querySelectorAll("input[data-suggest]")) {
 const NAMED = 20;
 
 for (const form of document.querySelectorAll("form[data-boxes]")) {
-  const boxes = [...form.querySelectorAll("tbody input[type=checkbox]:not(:disabled)")];
+  const list = document.getElementById(form.dataset.boxes) ?? form;
+  const boxes = [...list.querySelectorAll("tbody input[type=checkbox]:not(:disabled)")];
   const buttons = [...form.querySelectorAll("[data-chosen]")].map((button) => [button, button.textContent, button.dataset.confirm]);
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", "Choose all on this page");
-  form.querySelector("thead th").append(all);
+  list.querySelector("thead th").append(all);
   const show = () => {
     const names = boxes.filter((box) => box.checked).map((box) => box.value);
     const count = names.length;
@@ -46,6 +47,6 @@ for (const form of document.querySelectorAll("form[data-boxes]")) {
     for (const box of boxes) box.checked = all.checked;
     show();
   });
-  form.addEventListener("change", show);
+  list.addEventListener("change", show);
   show();
 }
