@@ -104,8 +104,8 @@ super: listAllAppTokens listAllLogs listAllAggregateLogs createGlobalMessage del
     createServiceKey getServiceKey updateServiceKey deleteServiceKey approveServiceKey listAllUsers
     createInstallUser getInstallUser changeInstallUser deleteInstallUser listAllOrganizations changeOrganization
     deleteOrganization takeOwnership listJobs createJob getJob cancelJob getInstallationHealth getCertificate
-    getStorageUse listBundles planBundle makeBundle receiveBundle putBundleVolume getBundleVolume loadBundle deleteBundle
-    getBundleReceipt putBundleReceipt deleteBundleReceipt trustBundleKey distrustBundleKey importRegistry
+    getStorageUse listBundles planBundle makeBundle receiveBundle putBundleVolume getBundleVolume loadBundle
+    deleteBundle getBundleReceipt putBundleReceipt deleteBundleReceipt trustBundleKey distrustBundleKey importRegistry
 """
 LEVEL = {
     nickname: level

@@ -71,10 +71,26 @@ TAG = {"repository": "a/b", "tag": "1", "digest": Digest.of(b""), "mediaType": "
         b"[" + b"[]," * 600_000 + b"[]]",
         b" " * (DOCUMENT_LIMIT + 1),
     ],
-    ids=(
-        "empty array brackets nested newer receipt twice two-digests climbing tag digest "
-        "blob negative huge made tags arrays space"
-    ).split(),
+    ids=[
+        "empty",
+        "array",
+        "brackets",
+        "nested",
+        "newer",
+        "receipt",
+        "twice",
+        "two-digests",
+        "climbing",
+        "tag",
+        "digest",
+        "blob",
+        "negative",
+        "huge",
+        "made",
+        "tags",
+        "arrays",
+        "space",
+    ],
 )
 def test_refused(raw: bytes) -> None:
     """What is no waybill, or a hostile one, is refused."""
