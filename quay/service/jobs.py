@@ -17,8 +17,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from quay.backups import BackupFailed
 from quay.model import holdings, job
 from quay.model.job import Ending, Job, Progress
+from quay.oci.errors import RegistryError
 from quay.registry.fsck import Check
 from quay.registry.garbage import Collected, GarbageCollector, Time
 from quay.registry.scrub import Scrub
@@ -26,6 +28,7 @@ from quay.service.backups import Backups
 from quay.service.bundle_jobs import BundleJobs
 from quay.service.core import Core
 from quay.service.import_jobs import ImportJobs
+from quay.storage import StorageError
 
 log = Logger()
 
@@ -102,6 +105,11 @@ class Jobs:
                 raise
             state = "cancelled"
             report.say("Cancelled. What was done stays done.")
+        except (RegistryError, StorageError, BackupFailed) as refusal:
+            why = f"{refusal} {getattr(refusal, 'advice', '')}".strip()
+            log.warn("the job {uuid} ({kind}) failed: {why}", uuid=one.uuid, kind=one.kind, why=why)
+            state = "failed"
+            report.say(f"Failed: {why}")
         except Exception as error:
             log.failure("the job {uuid} ({kind}) failed", uuid=one.uuid, kind=one.kind)
             state = "failed"
