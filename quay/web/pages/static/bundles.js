@@ -1,47 +1,20 @@
 // What scripts add to the pages of bundles: volumes that are dropped go up one after the other, and what went up already
 // does not go again.
 
-import { element, size, span } from "./upload.js";
+import { Dropping, element, size, sofar } from "./dropping.js";
 
-class Bringing {
+class Bringing extends Dropping {
   constructor(form) {
-    this.form = form;
-    this.input = form.querySelector("input[type=file]");
-    this.drop = form.querySelector(".drop");
-    this.button = form.querySelector(".actions button");
-    this.cancel = form.querySelector("[data-cancel]");
-    this.progress = form.querySelector("[data-progress]");
-    this.result = form.querySelector("[data-result]");
+    super(form, ".actions button");
     this.have = new Set((form.dataset.have ?? "").split(" "));
-    form.hidden = false;
-    form.addEventListener("submit", (event) => this.begin(event));
-    this.input.addEventListener("change", () => this.chosen());
-    this.cancel.addEventListener("click", () => this.request?.abort());
-    for (const kind of ["dragenter", "dragover"]) this.drop.addEventListener(kind, (event) => this.over(event, true));
-    for (const kind of ["dragleave", "drop"]) this.drop.addEventListener(kind, (event) => this.over(event, false));
-    this.drop.addEventListener("drop", (event) => this.dropped(event));
-    window.addEventListener("beforeunload", (event) => {
-      if (this.request) event.preventDefault();
-    });
-  }
-
-  over(event, inside) {
-    event.preventDefault();
-    this.drop.classList.toggle("over", inside);
-  }
-
-  dropped(event) {
-    if (this.request || !event.dataTransfer.files.length) return;
-    this.input.files = event.dataTransfer.files;
-    this.chosen();
   }
 
   chosen() {
     const files = [...this.input.files];
     const [first] = files;
     const sum = files.reduce((all, file) => all + file.size, 0);
-    this.drop.querySelector("b").textContent = files.length > 1 ? `${files.length} files` : first?.name ?? "Drop files here";
-    this.drop.querySelector("span").textContent = first ? size(sum) : "or choose them";
+    const name = files.length > 1 ? `${files.length} files` : first?.name;
+    this.show(name ?? "Drop files here", first ? size(sum) : "or choose them");
   }
 
   async begin(event) {
@@ -95,17 +68,8 @@ class Bringing {
     });
   }
 
-  sent(file, { loaded, total }, seconds) {
-    this.progress.querySelector("progress").value = loaded / total;
-    const left = (total - loaded) / (loaded / Math.max(seconds, 0.1));
-    this.progress.querySelector("[data-said]").textContent =
-      `${file?.name ?? ""}: ${size(loaded)} of ${size(total)}, ${span(left)} left`;
-  }
-
-  busy(whether) {
-    this.button.disabled = this.input.disabled = whether;
-    this.cancel.hidden = this.progress.hidden = !whether;
-    if (whether) this.result.replaceChildren();
+  sent(file, sent, seconds) {
+    this.tell(sent.loaded / sent.total, `${file?.name ?? ""}: ${sofar(sent, seconds)}`);
   }
 }
 

@@ -1,67 +1,27 @@
 // What scripts add to an upload: a place to drop a file, how far it is, and a way to stop it.
 
-const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+import { Dropping, element, size, sofar } from "./dropping.js";
 
-export function size(bytes) {
-  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
-  return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
-}
-
-export function span(seconds) {
-  if (seconds < 90) return `${Math.ceil(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
-export function element(name, text, attributes = {}) {
-  const made = Object.assign(document.createElement(name), attributes);
-  made.textContent = text;
-  return made;
-}
-
-class Upload {
+class Upload extends Dropping {
   constructor(form) {
-    this.form = form;
-    this.file = form.querySelector("input[type=file]");
-    this.drop = form.querySelector(".drop");
-    this.button = form.querySelector("button.first");
-    this.cancel = form.querySelector("[data-cancel]");
-    this.progress = form.querySelector("[data-progress]");
-    this.result = form.querySelector("[data-result]");
-    form.hidden = false;
-    form.addEventListener("submit", (event) => this.begin(event));
-    this.file.addEventListener("change", () => this.chosen());
-    this.cancel.addEventListener("click", () => this.request?.abort());
-    for (const kind of ["dragenter", "dragover"]) this.drop.addEventListener(kind, (event) => this.over(event, true));
-    for (const kind of ["dragleave", "drop"]) this.drop.addEventListener(kind, (event) => this.over(event, false));
-    this.drop.addEventListener("drop", (event) => this.dropped(event));
-    window.addEventListener("beforeunload", (event) => {
-      if (this.request) event.preventDefault();
-    });
+    super(form, "button.first");
   }
 
-  over(event, inside) {
-    event.preventDefault();
-    this.drop.classList.toggle("over", inside);
-  }
-
-  dropped(event) {
-    if (this.request || !event.dataTransfer.files.length) return;
-    const [first] = event.dataTransfer.files;
+  taken([first]) {
     const chosen = new DataTransfer();
     chosen.items.add(first);
-    this.file.files = chosen.files;
-    this.chosen();
+    return chosen.files;
   }
 
   chosen() {
-    const file = this.file.files[0];
-    this.drop.querySelector("b").textContent = file ? file.name : "Drop a file here";
-    this.drop.querySelector("span").textContent = file ? size(file.size) : "or choose one";
+    const file = this.input.files[0];
+    if (file) this.show(file.name, size(file.size));
+    else this.show("Drop a file here", "or choose one");
   }
 
   begin(event) {
     event.preventDefault();
-    const file = this.file.files[0];
+    const file = this.input.files[0];
     if (!file || this.request) return;
     const tag = this.form.elements.tag.value;
     const request = (this.request = new XMLHttpRequest());
@@ -78,18 +38,9 @@ class Upload {
     request.send(file);
   }
 
-  sent({ loaded, total }, seconds) {
-    const bar = this.progress.querySelector("progress");
-    bar.value = loaded / total;
-    const left = (total - loaded) / (loaded / Math.max(seconds, 0.1));
-    this.progress.querySelector("[data-said]").textContent =
-      loaded < total ? `${size(loaded)} of ${size(total)}, ${span(left)} left` : "All is sent; the tags are being made.";
-  }
-
-  busy(whether) {
-    this.button.disabled = this.file.disabled = whether;
-    this.cancel.hidden = this.progress.hidden = !whether;
-    if (whether) this.result.replaceChildren();
+  sent(sent, seconds) {
+    const { loaded, total } = sent;
+    this.tell(loaded / total, loaded < total ? sofar(sent, seconds) : "All is sent; the tags are being made.");
   }
 
   ended(status, answer) {
