@@ -124,6 +124,7 @@ def make(
     and makes the exit status 1.
     """
     from quay.bundles import Progress
+    from quay.service import beside
     from quay.service import bundles as service
 
     async def work(core: Core, bundles: Bundles, reactor: Any) -> tuple[Plan, list[Path]]:
@@ -131,7 +132,7 @@ def make(
         for line in _summed_up(planned):
             click.echo(line, err=True)
         progress = Progress()
-        with _metered("Writing", progress) as meter, service.watched(reactor, meter.tick):
+        with _metered("Writing", progress) as meter, beside.watched(reactor, meter.tick):
             return planned, await bundles.make(planned, target, progress, replace=replace)
 
     found = settled(surroundings)
@@ -154,13 +155,14 @@ def verify(surroundings: Surroundings, /, files: tuple[Path, ...], **given: Any)
     FILES are its volumes, or directories with them, in any order. Every byte is read.
     """
     from quay.bundles import Progress
+    from quay.service import beside
     from quay.service import bundles as service
 
     async def work(core: Core, bundles: Bundles, reactor: Any) -> tuple[list[str], Sequence[str]]:
         cargo = await _opened(bundles, files, **given)
         try:
             progress = Progress()
-            with _metered("Verifying", progress) as meter, service.watched(reactor, meter.tick):
+            with _metered("Verifying", progress) as meter, beside.watched(reactor, meter.tick):
                 return _introduced(cargo), await bundles.verify(cargo, progress)
         finally:
             await cargo.shelf.close()
@@ -201,20 +203,21 @@ def load(
     needed. What could not be loaded is told at the end, and makes the exit status 1.
     """
     from quay.bundles import Into, Outcome, Progress
+    from quay.service import beside
     from quay.service import bundles as service
 
     async def work(core: Core, bundles: Bundles, reactor: Any) -> Outcome:
         mapping = Into.parse(into)
-        caller = await core.database.read(service.superuser, user, core.policy)
+        caller = await core.database.read(beside.superuser, user, core.policy)
         cargo = await _opened(bundles, files, **given)
         try:
             await service.check_space(core, bundles, cargo)
             progress = Progress()
-            with _metered("Loading", progress) as meter, service.watched(reactor, meter.tick):
+            with _metered("Loading", progress) as meter, beside.watched(reactor, meter.tick):
                 return await bundles.load(caller, cargo, mapping, progress)
         finally:
             await cargo.shelf.close()
-            if await service.forget_beside(core):
+            if await beside.forget_beside(core):
                 click.echo(HEARS, err=True)
 
     found = settled(surroundings)

@@ -98,7 +98,7 @@ def serve(config: Config, surroundings: Surroundings) -> int:
     from quay.service.supervision import Supervisor
 
     globalLogBeginner.beginLoggingTo([_console(config.log_level)], redirectStandardIO=False)
-    arm(os.environ.get("QUAY_CRASH_AT", ""))
+    _arm(os.environ.get("QUAY_CRASH_AT", ""))
     _open_many_files()
     anew: list[bool] = []
 
@@ -129,7 +129,7 @@ def react(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
     """Do `work` with the reactor. Whoever interrupts it cancels it, and waits until it has cleared up."""
     from twisted.internet import task
 
-    arm(os.environ.get("QUAY_CRASH_AT", ""))
+    _arm(os.environ.get("QUAY_CRASH_AT", ""))
     outcome: list[R | Failure] = []
 
     def begin(reactor: Any) -> Deferred[None]:
@@ -286,7 +286,7 @@ def _open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def arm(points: str) -> None:
+def _arm(points: str) -> None:
     """`name:count[,name:count…]`: where a test wants this process to die."""
     for point in filter(None, points.split(",")):
         name, _, count = point.partition(":")

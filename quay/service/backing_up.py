@@ -36,7 +36,7 @@ Watch = Callable[[str, Any], Gauge]
 
 @contextmanager
 def _watched(reactor: Any, gauge: Gauge) -> Iterator[Say]:
-    from quay.service.bundles import watched
+    from quay.service.beside import watched
 
     try:
         with watched(reactor, gauge.tick):

@@ -15,7 +15,8 @@ from quay.bundles.waybill import BundleInvalid
 from quay.model import job
 from quay.registry.caller import Caller
 from quay.registry.garbage import Time
-from quay.service.bundles import bundles_of, check_space, superuser
+from quay.service.beside import superuser
+from quay.service.bundles import bundles_of, check_space
 from quay.service.core import Core
 
 

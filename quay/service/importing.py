@@ -31,7 +31,7 @@ from quay.importing.remote import RemoteSource
 from quay.importing.source import Origin, Source, SourceError
 from quay.importing.trees import Memory
 from quay.registry.client import Credentials, RegistryClient, base_of
-from quay.service.bundles import forget_beside, superuser, watched
+from quay.service.beside import forget_beside, superuser, watched
 from quay.service.core import Core
 from quay.service.outside import authorities
 
