@@ -8,6 +8,7 @@ with the same data. Where its database is PostgreSQL, `QUAY_DB_URI` in its envir
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -55,6 +56,12 @@ def migrated() -> bytes:
         migrate(engine)
         engine.dispose()
         return path.read_bytes()
+
+
+def rows(data: Path, query: str) -> list[tuple[object, ...]]:
+    """What SQLite answers to `query` on the database in this data directory; a change is kept."""
+    with closing(sqlite3.connect(data / "quay.db", timeout=10)) as database, database:
+        return database.execute(query).fetchall()
 
 
 class RunningQuay:
@@ -165,9 +172,9 @@ class RunningQuay:
             process.kill()
             process.wait(PATIENCE)
 
-    def command(self, *arguments: str, stdin: str = "") -> str:
-        """What `quay …` says when run on the same data. Raises `ServerFailed` if it fails."""
-        done = subprocess.run(
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """`quay …` on the same data, however it ends."""
+        return subprocess.run(
             self._command(*arguments),
             cwd=REPOSITORY,
             env=self._environment,
@@ -177,6 +184,10 @@ class RunningQuay:
             timeout=PATIENCE,
             check=False,
         )
+
+    def command(self, *arguments: str, stdin: str = "") -> str:
+        """What `quay …` says when run on the same data. Raises `ServerFailed` if it fails."""
+        done = self.run(*arguments, stdin=stdin)
         if done.returncode:
             raise ServerFailed(f"quay {' '.join(arguments)} failed: {(done.stderr or done.stdout).strip()[-1000:]}")
         return done.stdout

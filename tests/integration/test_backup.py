@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from tests.distribution import Client, digest_of
 from tests.faults import estate
 from tests.faults.estate import Content
 from tests.postgres import PostgresServer, programs
-from tests.server import PATIENCE, RunningQuay, ServerFailed
+from tests.server import PATIENCE, RunningQuay, ServerFailed, rows
 
 RUSH = {
     "QUAY_GARBAGE_COLLECTION_FREQUENCY": "1",
@@ -340,12 +339,3 @@ def await_that(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def rows(data: Path, query: str) -> list[tuple[object, ...]]:
-    database = sqlite3.connect(data / "quay.db", timeout=10)
-    try:
-        with database:
-            return database.execute(query).fetchall()
-    finally:
-        database.close()

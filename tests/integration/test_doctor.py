@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import pytest
 from quay.authority import pem_of
 from quay.setup import CertificateFiles
 from tests.faults.medium import MIB, Tmpfs
-from tests.server import PATIENCE, REPOSITORY, RunningQuay
+from tests.server import RunningQuay
 
 
 class Installed(RunningQuay):
@@ -39,19 +38,6 @@ class Installed(RunningQuay):
     def called(self, name: str) -> None:
         """From now on, clients call it so."""
         self._environment["QUAY_SERVER_HOSTNAME"] = f"{name}:{self.port}"
-
-    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """A command, however it ends."""
-        return subprocess.run(
-            self._command(*arguments),
-            cwd=REPOSITORY,
-            env=self._environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
 
     def examined(self, *checks: str) -> dict[str, list[tuple[str, str]]]:
         """What the doctor finds, state and sentence, by check; whether it is well must be what its status says."""

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.distribution import Client, digest_of
-from tests.server import RunningQuay
+from tests.server import RunningQuay, rows
 
 pytestmark = pytest.mark.long
 
 HASTE = {"QUAY_GARBAGE_COLLECTION_FREQUENCY": "1", "QUAY_UPLOAD_EXPIRATION": "1"}
 CALM = {"QUAY_FEATURE_GARBAGE_COLLECTION": "false"}
 GARBAGE, KEPT = b"nobody names this", b"this is named later"
-
-
-def rows(data: Path, query: str) -> list[tuple[object, ...]]:
-    database = sqlite3.connect(data / "quay.db", timeout=10)
-    try:
-        with database:
-            return database.execute(query).fetchall()
-    finally:
-        database.close()
 
 
 def file_of(data: Path, content: bytes) -> Path:

@@ -5,7 +5,6 @@ program must not touch, it does not, and says why.
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from quay.database.schema import SCHEMA
 from tests.distribution import Client, Image
 from tests.predecessor import turned_back
-from tests.server import RunningQuay, ServerFailed
+from tests.server import RunningQuay, ServerFailed, rows
 
 pytestmark = pytest.mark.long
 
@@ -38,15 +37,6 @@ def program(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "tree":
         return [sys.executable, "-m", "appliance"]
     return [str(request.getfixturevalue("binary"))]
-
-
-def rows(data: Path, query: str) -> list[tuple[object, ...]]:
-    database = sqlite3.connect(data / "quay.db", timeout=10)
-    try:
-        with database:
-            return database.execute(query).fetchall()
-    finally:
-        database.close()
 
 
 def schema(data: Path) -> int:
