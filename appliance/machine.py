@@ -219,7 +219,7 @@ def logs(follow: bool, lines: int) -> None:
             "it was started."
         )
     wanted = ["--unit", UNIT, "--lines", str(lines), "--output", "short-iso", *(["--follow"] if follow else [])]
-    os.execv(program, [program, *wanted])  # noqa: S606
+    os.execv(program, [program, *wanted])  # noqa: S606  # no shell is wanted: each word is one of ours
 
 
 @click.command(short_help=serve_what_is_there.get_short_help_str())

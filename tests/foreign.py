@@ -158,7 +158,8 @@ class ForeignRegistry:
         if kept is None and request.method not in (b"POST", b"PUT"):
             return _missing(request, "NAME_UNKNOWN")
         kept = self.kept(name)
-        return getattr(self, f"_{kind}")(request, kept, rest)  # type: ignore[no-any-return]
+        answer: bytes = getattr(self, f"_{kind}")(request, kept, rest)
+        return answer
 
     def _page(self, request: Any, key: str, names: list[str]) -> bytes:
         last = request.args.get(b"last", [b""])[0].decode()

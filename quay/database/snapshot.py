@@ -198,12 +198,12 @@ def _run(command: list[str], url: str | None, stop: Event) -> None:
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
-        said = _awaited(process, stop)
+        said = _awaited(process, Path(command[0]).name, stop)
     if process.returncode:
         raise SnapshotFailed(f"{Path(command[0]).name} failed: {said or f'status {process.returncode}'}")
 
 
-def _awaited(process: subprocess.Popen[bytes], stop: Event) -> str:
+def _awaited(process: subprocess.Popen[bytes], name: str, stop: Event) -> str:
     """What it says of its failure, in a line."""
     while True:
         try:
@@ -213,7 +213,7 @@ def _awaited(process: subprocess.Popen[bytes], stop: Event) -> str:
             if stop.is_set():
                 process.kill()
                 process.communicate()
-                raise Stopped(f"{Path(str(process.args[0])).name} was stopped.") from None  # type: ignore[index]
+                raise Stopped(f"{name} was stopped.") from None
 
 
 def _variables(url: str) -> Mapping[str, str]:

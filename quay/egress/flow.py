@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPus
 from twisted.internet.protocol import Protocol as Receiver
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (  # type: ignore[attr-defined]
+from twisted.web.client import (  # type: ignore[attr-defined]  # one is twisted.web.http's, which is for the web only
     PotentialDataLoss,
     ResponseDone,
     ResponseFailed,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,10 +45,8 @@ def chromium() -> str:
     executable = shutil.which("chromium")
     if executable is None:
         missing("browser", "chromium is not installed")
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError as reason:
-        missing("browser", reason)
+    if find_spec("playwright") is None:
+        missing("browser", "Playwright is not installed")
     return str(executable)
 
 

@@ -16,6 +16,7 @@ from quay.condition.clock import Kept
 from quay.config import parse
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+IN_STEP = Kept(True, 0.01)
 
 
 def machine(
@@ -28,7 +29,7 @@ def machine(
     programs: Mapping[str, Said] | None = None,
     environ: Mapping[str, str] | None = None,
     now: datetime = NOW,
-    kept: Kept | None = Kept(True, 0.01),  # noqa: B008
+    kept: Kept | None = IN_STEP,
     uid: int = 0,
 ) -> Host:
     """A machine with these files below `root`, names, and programs by the beginning of their command."""
