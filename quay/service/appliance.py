@@ -13,6 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -41,6 +42,7 @@ from quay.setup import CertificateFiles
 from quay.storage import StorageError
 from quay.watchdog import Watchdog
 from quay.web.channel import Limits, RegistrySite
+from quay.web.prompt import send_promptly
 from quay.web.site import TRANSLATIONS, starting
 from quay.worker import Budget as Time
 from quay.worker import Worker
@@ -195,7 +197,7 @@ class Appliance(Service):
 
     def _listen(self, endpoint: Endpoint, site: RegistrySite, certificates: Certificates | None) -> IListeningPort:
         listening = {"interface": endpoint.host, "backlog": 1024}
-        found: IListeningPort
+        found: Port
         try:
             if certificates is None:
                 found = self._reactor.listenTCP(endpoint.port, site, **listening)
@@ -207,6 +209,7 @@ class Appliance(Service):
                 f"The server cannot listen on {endpoint}: {why}. Stop what listens there, or set LISTEN to another "
                 "address and port of this machine."
             ) from error
+        send_promptly(found)
         return found
 
     def _made_workers(self) -> list[Worker]:

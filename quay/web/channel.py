@@ -9,25 +9,27 @@ refusal is a sentence that the client gets to read. HTTP/2 is not spoken.
 Source: RFC 9112 (HTTP/1.1), sections 6, 9.3 and 9.6; RFC 9110 section 10.1.1.
 
 Private names of HTTPChannel that are used here: `_command`, `_path`, `_version` (the request line), `_networkProducer`
-(the transport as a producer), `_dataBuffer` and `_buffer` (bytes of the next request), `_transferDecoder` (for the
-coding of a body) and `_finishRequestBody` (what it calls at its end),
-`_waitingForTransport` (the answer's buffer is full), and `_respondToBadRequestAndDisconnect`, which is overridden.
+(the transport as a producer), `_dataBuffer` (bytes of the next requests), `_transferDecoder` (for the
+coding of a body) and `_finishRequestBody` (what it calls at its end), `_waitingForTransport` (the answer's buffer is
+full), and `_respondToBadRequestAndDisconnect`, which is overridden; and the decoder of a body of known length.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, cast
 
-from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPullProducer, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http, server
+from twisted.web.http import _IdentityTransferDecoder as IdentityDecoder
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
 from quay.oci.errors import RegistryError, Unavailable
@@ -36,8 +38,11 @@ from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, 
 from quay.web.connections import Connections, Limits
 from quay.web.draught import READ, Draught
 from quay.web.frames import FrameDecoder
-from quay.web.head import HeadMalformed, HeadMeter, HeadTimeout, check_framing
+from quay.web.head import Head, HeadMalformed, HeadReader, HeadTimeout
+from quay.web.patience import Patience
+from quay.web.prompt import PromptConnection
 from quay.web.request import RegistryRequest, Translations, error_body
+from quay.web.today import Today
 
 __all__ = [
     "BodyMalformed",
@@ -70,11 +75,9 @@ class Phase(Enum):
     CLOSED = "nothing"
 
 
-class RegistryChannel(http.HTTPChannel):
+class RegistryChannel(Patience, http.HTTPChannel):
     """One connection: a machine of `Phase`s, each with its own patience."""
 
-    MAX_LENGTH = 16 * 1024  # of one line
-    maxHeaders = totalHeadersSize = 1 << 30  # HeadMeter counts them
     limits: Limits
     site: RegistrySite
     requests: list[RegistryRequest]
@@ -82,7 +85,8 @@ class RegistryChannel(http.HTTPChannel):
 
     _networkProducer: Any  # the transport again, in its role as a producer and consumer
     _phase = Phase.IDLE
-    _head: HeadMeter
+    _head: HeadReader
+    _receiving = False  # what one read brought is being passed on
     _came_late = False
     _expects_continue = False
     _body_paused = False
@@ -94,11 +98,18 @@ class RegistryChannel(http.HTTPChannel):
 
     # Life and patience.
 
+    def getPeer(self) -> IAddress:
+        return self._ends[0]
+
+    def getHost(self) -> IAddress:
+        return self._ends[1]  # asked for each request, it would be a system call
+
     def connectionMade(self) -> None:
-        self.limits = self.site.limits
+        self.limits, self.clock = self.site.limits, self.site.reactor
         self.timeOut = None
         super().connectionMade()
-        self._peer = peer_of(self.getPeer())
+        self._ends = self.transport.getPeer(), self.transport.getHost()
+        self._peer = peer_of(self._ends[0])
         self.site.connections.opened(self)
         self._came_late = self.site.connections.crowded
         self._enter(Phase.IDLE, self.limits.idle_seconds)
@@ -106,11 +117,10 @@ class RegistryChannel(http.HTTPChannel):
             self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._phase is Phase.HEAD:
-            self.requests.clear()  # half a head is no request
         self._phase = Phase.CLOSED
         self._stop_drawing()
         super().connectionLost(reason)
+        self.never_time_out()
         self.site.connections.closed(self)
 
     def abort(self) -> None:
@@ -149,23 +159,37 @@ class RegistryChannel(http.HTTPChannel):
     # The head.
 
     def dataReceived(self, data: bytes) -> None:
-        # Not calling up: there every byte would renew the client's time.
         if self._phase is Phase.IDLE:
+            if self.paused:
+                self._dataBuffer.append(data)
+                return
             if self._is_answered_at_once(data):
                 return
             self._head_begins(data)
-        if self._phase in _DEAF:
-            self._discard(data)
+        self._brimming = False  # nothing is drawn before all of this has been passed on
+        self._receiving = True
+        self._receive(data)
+        self._receiving = False
+        if self._body_paused and self._phase is Phase.BODY:
+            self._networkProducer.pauseProducing()
+        self._brimming = len(data) >= READ
+        self.draw_body()
+
+    def _receive(self, data: bytes) -> None:
+        if self._phase is Phase.HEAD:
+            self._read_head(data)
         else:
-            self._brimming = False  # nothing is drawn before all of this has been passed on
-            LineReceiver.dataReceived(self, data)
-            self._brimming = len(data) >= READ
-            self.draw_body()
+            self.rawDataReceived(data)
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """Bytes of the next requests came with those of the last one."""
+        if extra:
+            self.dataReceived(extra)
 
     def _is_answered_at_once(self, data: bytes) -> bool:
         """Whether the site had the answer to `data`, one whole request, in memory; then nothing else has happened."""
         express = self.site.express
-        waiting = self.paused or self._waitingForTransport  # requests that came before, or answers nobody has read
+        waiting = self._waitingForTransport  # for a client that has not read its answers
         if express is None or waiting or self._is_too_many() or self.site.connections.retiring:
             return False
         answer = express(data, self._peer)
@@ -176,27 +200,25 @@ class RegistryChannel(http.HTTPChannel):
         return True
 
     def _head_begins(self, data: bytes) -> None:
-        self._head = HeadMeter(self.limits)
-        self._enter(Phase.HEAD, self.limits.head_seconds)
+        self._head = HeadReader(self.limits)
+        self._phase = Phase.HEAD
         if self._is_too_many():
             busy = "This registry has too many connections."
             self.refuse(Unavailable(busy, advice="Try again soon.", headers={"Retry-After": "5"}))
         elif data.startswith(TLS_HANDSHAKE):
             self.refuse(HeadMalformed("it speaks TLS to a port that speaks plain HTTP"))
 
-    def lineReceived(self, line: bytes) -> None:
-        if self._phase is not Phase.HEAD:
-            return  # refused within the same segment
+    def _read_head(self, data: bytes) -> None:
+        is_first = self._head.is_fresh
         try:
-            self._head.take(line)
+            head = self._head.take(data)
         except RegistryError as error:
             self.refuse(error)
-        else:
-            super().lineReceived(line)
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        if self._phase is Phase.HEAD:
-            self.refuse(self._head.too_long())
+            return
+        if head is not None:
+            self._head_ends(head, self._head.rest)
+        elif is_first:  # one time for all of it, from its first byte
+            self.setTimeout(self.limits.head_seconds)
 
     def refuse(self, error: RegistryError) -> None:
         """Answer a request that never came to be, and hang up when the client has read it."""
@@ -213,25 +235,29 @@ class RegistryChannel(http.HTTPChannel):
         self._linger()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._phase is Phase.HEAD:
-            self.refuse(HeadMalformed("its headers contradict each other"))
-        elif self._phase is Phase.BODY:
+        if self._phase is Phase.BODY:
             self._break_off(BodyMalformed("The chunked coding of this body is broken.", advice="Send it again."))
 
-    def allHeadersReceived(self) -> None:
-        request = self.requests[-1]
-        try:
-            check_framing(self._version, request.requestHeaders)
-        except HeadMalformed as error:
-            self.refuse(error)
-            return
+    def _head_ends(self, head: Head, rest: bytes) -> None:
+        request = self.site.requestFactory(self)
+        request.requestHeaders = head.headers
+        self.requests.append(request)
+        self._command, self._path, self._version = head.method, head.target, head.version
+        self.length = head.length
         request.parseCookies()
-        self.persistent = self.checkPersistence(request, self._version)
-        request.gotLength(self.length)
-        if self.length is None:
-            self._transferDecoder = FrameDecoder(request.handleContentChunk, self._finishRequestBody)
-        if self.length != 0:  # else allContentReceived comes next, and routes
-            self._body_begins(request)
+        self.persistent = self.checkPersistence(request, head.version)
+        request.gotLength(head.length)
+        if head.length == 0:
+            self._dataBuffer = [rest] if rest else []
+            self.allContentReceived()  # which routes
+            return
+        deliver, ended = request.handleContentChunk, self._finishRequestBody
+        self._transferDecoder = (
+            FrameDecoder(deliver, ended) if head.length is None else IdentityDecoder(head.length, deliver, ended)
+        )
+        self._body_begins(request)
+        if rest:
+            self.rawDataReceived(rest)
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
         options = b",".join(request.requestHeaders.getRawHeaders(b"Connection", [])).lower()
@@ -259,7 +285,8 @@ class RegistryChannel(http.HTTPChannel):
         if self._phase is Phase.BODY and not self._body_paused:
             self._body_paused = True
             self.setTimeout(None)
-            self._networkProducer.pauseProducing()
+            if not self._receiving:  # else it may be wanted before all that came together has been looked at
+                self._networkProducer.pauseProducing()
             self._stop_drawing()
 
     def resume_body(self) -> None:
@@ -372,6 +399,15 @@ class RegistryChannel(http.HTTPChannel):
         if not self.persistent:
             request.setHeader(b"Connection", b"close")
 
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        # Not calling up: there the transport gets it in four pieces a header.
+        fields = (b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values)
+        self.transport.write(b"%b %b %b\r\n%b\r\n" % (version, code, reason, b"".join(fields)))
+
+    def sent_as_one(self) -> AbstractContextManager[None]:
+        """Let what is written meanwhile leave together."""
+        return self.transport.held() if isinstance(self.transport, PromptConnection) else nullcontext()
+
     def _drainable(self) -> bool:
         if self._phase is Phase.BROKEN or self.length is None or self._expects_continue or self._draught is not None:
             return False  # nobody knows how much would come, or whether anything will
@@ -382,7 +418,7 @@ class RegistryChannel(http.HTTPChannel):
             self._answered_early()
             return
         self._enter(Phase.IDLE, self.limits.idle_seconds)
-        if self._buffer or any(self._dataBuffer):
+        if any(self._dataBuffer):
             # Pipelined requests take turns with everybody else's, and wait for their client to read the answers.
             self.paused = True
             self.callLater(0, self._next_request)
@@ -391,7 +427,9 @@ class RegistryChannel(http.HTTPChannel):
     def _next_request(self) -> None:
         if self.paused and not self._waitingForTransport and self._phase is not Phase.CLOSED:
             self.paused = False
-            self.dataReceived(b"")
+            waiting, self._dataBuffer = b"".join(self._dataBuffer), []
+            if waiting:
+                self.dataReceived(waiting)
 
     def _answered_early(self) -> None:
         self.requests[0].body.discard()
@@ -468,6 +506,7 @@ class RegistrySite(server.Site):
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.limits = limits or Limits()
         self.connections = Connections(self.limits.connections)
+        self.today = Today(reactor.seconds)
         self.translations = translations or {}
         self.new_id = new_id
         self._observer = observer

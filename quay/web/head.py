@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import attrs
 from twisted.web.http_headers import Headers
 
 from quay.oci.errors import InvalidRequest
@@ -19,6 +20,9 @@ _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]+)
 _HEADER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
+CRLF: Final = b"\r\n"
+LINE: Final = 16 * 1024
+"""The longest line that is read, in bytes."""
 
 
 class HeadMalformed(InvalidRequest):
@@ -55,8 +59,11 @@ class VersionUnsupported(InvalidRequest):
     status = 505
 
 
-def check_request_line(line: bytes, longest: int) -> None:
-    """Raises `UriTooLong`, `VersionUnsupported` or `HeadMalformed` unless `line` asks for a path of this server."""
+def request_line(line: bytes, longest: int) -> tuple[bytes, bytes, bytes]:
+    """
+    Method, target and version of a first line. Raises `UriTooLong`, `VersionUnsupported` or `HeadMalformed` unless it
+    asks for a path of this server.
+    """
     spelled = _REQUEST_LINE.fullmatch(line)
     if spelled is None:
         raise HeadMalformed("its first line is not METHOD /path HTTP/1.1")
@@ -69,20 +76,25 @@ def check_request_line(line: bytes, longest: int) -> None:
         )
     if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
         raise HeadMalformed("its target does not begin with a slash, and this server is no proxy")
+    return method, target, version
 
 
-def check_header_line(line: bytes) -> None:
-    """Raises `HeadMalformed` unless `line` is one header, unfolded, and frames the body in the one plain way."""
+def header_line(line: bytes) -> tuple[bytes, bytes]:
+    """
+    Name and value of a header. Raises `HeadMalformed` unless it is one header, unfolded, and frames the body, if it
+    does, in the one plain way.
+    """
     spelled = _HEADER_LINE.fullmatch(line)
     if spelled is None:
         raise HeadMalformed("a header is folded, has no name, or holds a control character")
-    name, value = spelled[1].lower(), spelled[2].strip(b" \t")
+    name, value = spelled[1], spelled[2].strip(b" \t")
     if not value.isascii() and not _is_utf8(value):
         raise HeadMalformed("a header is not UTF-8")
-    if name == b"content-length" and _LENGTH.fullmatch(value) is None:
+    if name.lower() == b"content-length" and _LENGTH.fullmatch(value) is None:
         raise HeadMalformed("its Content-Length is not a number of bytes")
-    if name == b"transfer-encoding" and value.lower() != b"chunked":
+    if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
         raise HeadMalformed("the only Transfer-Encoding taken here is chunked")
+    return name, value
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -93,40 +105,83 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def check_framing(version: bytes, headers: Headers) -> None:
-    """Raises `HeadMalformed` unless the head as a whole says one thing about its host, its sender and its end."""
+def body_length(version: bytes, headers: Headers) -> int | None:
+    """
+    How long the body of a request is, in bytes; None for one in chunks. Raises `HeadMalformed` unless the head as a
+    whole says one thing about its host, its sender and its end.
+    """
     hosts = len(headers.getRawHeaders(b"Host", []))
     if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
         raise HeadMalformed("it must have exactly one Host header")
     if len(headers.getRawHeaders(b"Authorization", [])) > 1:
         raise HeadMalformed("it has more than one Authorization header")
-    if version == b"HTTP/1.0" and headers.hasHeader(b"Transfer-Encoding"):
+    lengths, codings = headers.getRawHeaders(b"Content-Length", []), headers.getRawHeaders(b"Transfer-Encoding", [])
+    if len(lengths) + len(codings) > 1:
+        raise HeadMalformed("its headers contradict each other")
+    if codings and version == b"HTTP/1.0":
         raise HeadMalformed("HTTP/1.0 knows no Transfer-Encoding")
+    return None if codings else int(lengths[0]) if lengths else 0
 
 
-class HeadMeter:
-    """The lines of one head on their way in, each checked and all of them counted."""
+@attrs.frozen
+class Head:
+    """A whole head; `length` as `body_length` gives it."""
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: Headers
+    length: int | None
+
+
+class HeadReader:
+    """
+    Takes the bytes of one head as they come; each line is checked as soon as it is there, and all of them are counted.
+    `rest` is what followed the head. One empty line may precede it (RFC 9112 section 2.2).
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes = 0
+        self._unread = b""
+        self._may_skip = True
+        self.is_fresh = True
+        self._first = (b"", b"", b"")
+        self._headers = Headers()
         self.lines = 0
+        self.rest = b""
 
-    def take(self, line: bytes) -> None:
-        """Raises the `InvalidRequest` that `line` is, where it is one. An empty line ends the head, or precedes it."""
+    def take(self, data: bytes) -> Head | None:
+        """The head, if `data` ends it. Raises the `InvalidRequest` that it is, where it is one."""
+        data, self.is_fresh = self._unread + data, False
+        if self._may_skip and data.startswith(CRLF):
+            data, self._may_skip = data[2:], False
+        if self.lines and data.startswith(CRLF):  # the line before it is read already
+            lines, ended, self.rest = [], True, data[2:]
+        else:
+            before, end, self.rest = data.partition(CRLF + CRLF)
+            lines, ended = before.split(CRLF), bool(end)
+        self._unread = b"" if ended else lines.pop()
+        for line in lines:
+            self._take_line(line)
+        if self._unread:
+            self._check_size(len(self._unread))
+        return Head(*self._first, self._headers, body_length(self._first[2], self._headers)) if ended else None
+
+    def _take_line(self, line: bytes) -> None:
+        self._check_size(len(line) + 2)
+        if self.lines:
+            self._headers.addRawHeader(*header_line(line))
+        else:
+            self._first = request_line(line, self._limits.target_bytes)
         self._bytes += len(line) + 2
-        if self.lines == 0 and not line:
-            return
-        if self.lines == 0:
-            check_request_line(line, self._limits.target_bytes)
-        elif line:
-            check_header_line(line)
         self.lines += 1
-        if self._bytes > self._limits.head_bytes or self.lines > self._limits.headers + 2:
-            raise self.too_long()
 
-    def too_long(self) -> InvalidRequest:
-        """What to say to a line without an end."""
+    def _check_size(self, coming: int) -> None:
+        if coming > LINE or self._bytes + coming > self._limits.head_bytes or self.lines > self._limits.headers:
+            raise self._too_long()
+
+    def _too_long(self) -> InvalidRequest:
         if self.lines == 0:
             return uri_too_long(self._limits.target_bytes)
         return HeadTooLarge(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -100,6 +101,19 @@ class RegistryRequest(server.Request):
         self.args = http.parse_qs(query, True) if query else {}
         self.process()
 
+    def process(self) -> None:
+        # Not calling up, but for a server as a whole: there a date is made for each request.
+        if self.path == b"*":
+            super().process()
+            return
+        self.setHeader(b"Server", server.version)
+        self.setHeader(b"Date", self.site.today())
+        self.prepath, self.postpath = [], [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+        try:
+            self.render(self.site.getResourceFor(self))
+        except Exception:  # of a resource that answers at once
+            self.processingFailed(Failure())
+
     def handleContentChunk(self, data: bytes) -> None:
         self.body.data_received(data)
 
@@ -133,7 +147,10 @@ class RegistryRequest(server.Request):
     def write(self, data: bytes) -> None:
         if self.answerable:
             self.channel.answer_begins(self)
-        super().write(data)
+            with self.channel.sent_as_one():
+                super().write(data)  # the head, too
+        else:
+            super().write(data)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """The last resort, for what a resource or Klein let through: logged under the id, and told without detail."""

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from quay.oci.errors import InvalidRequest
 from quay.web.channel import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, Limits, RegistrySite
-from quay.web.head import check_header_line, check_request_line
+from quay.web.head import header_line, request_line
 
 HEAD = b"PATCH /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\n%s\r\n"
 GET = b"GET /%s HTTP/1.1\r\nHost: r\r\n\r\n"
@@ -819,7 +819,7 @@ class KleinTests(SynchronousTestCase):
 @given(st.binary(max_size=200))
 def test_any_line(line):
     """No line makes the grammar fail in another way than by refusing it."""
-    for check in (lambda: check_request_line(line, 100), lambda: check_header_line(line)):
+    for check in (lambda: request_line(line, 100), lambda: header_line(line)):
         try:
             check()
         except InvalidRequest as error:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from twisted.web.http import datetimeToString
 from twisted.web.server import version
 
 from quay.registry import Registry
 from quay.web.guard import Guard
+from quay.web.today import Today
 from quay.web.v2.call import understood
 from quay.web.v2.recall import Recalled, recall
 
@@ -39,9 +39,7 @@ class Express:
     def __init__(self, registry: Registry, guard: Guard, now: Callable[[], float]) -> None:
         self._registry = registry
         self._guard = guard
-        self._now = now
-        self._second = 0
-        self._date = b""
+        self._today = Today(now)
         self.answered = 0
         self.sent = 0
 
@@ -73,12 +71,6 @@ class Express:
         self.answered += 1
         self.sent += len(answer)
         return answer
-
-    def _today(self) -> bytes:
-        second = int(self._now())
-        if second != self._second:
-            self._second, self._date = second, datetimeToString(second)
-        return self._date
 
 
 def _fields(lines: bytes) -> dict[bytes, bytes] | None:
