@@ -60,6 +60,8 @@ class Core:
         self.threads = threads
         self.database = open_database(reactor, config.database_url, threads)
         self.coordinator: ICoordinator = coordinator_of(reactor, config)
+        self.alone = config.events_redis is None
+        """No other node is there to be told anything."""
         self.stores = stores
         self.bus = Bus()
         self.tasks = Tasks()
@@ -104,9 +106,8 @@ class Core:
     def _registry(self, reactor: Any) -> Registry:
         access = Access(self.database, self.policy, self.bus)
         blobs = Blobs(self.database, self.stores, self.cache, self.policy, reactor)
-        alone = self.config.events_redis is None
         recent = Recent()
-        uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, recent, alone=alone)
+        uploads = Uploads(reactor, self.database, self.stores, self.policy, self.tasks, recent, alone=self.alone)
         manifests = Manifests(
             self.database, blobs, self.cache, recent, self.policy, self.bus, self.threads.cpu, self.tasks
         )
@@ -115,9 +116,9 @@ class Core:
 
     # A change is forgotten here first, so that this node is exact even when the others cannot be told.
 
-    def _announce(self, changes: tuple[Change, ...]) -> Deferred[None]:
+    def _announce(self, changes: tuple[Change, ...]) -> Deferred[None] | None:
         self._forget(changes)
-        return self.coordinator.announce(CHANGES, json.dumps(changes).encode())
+        return None if self.alone else self.coordinator.announce(CHANGES, json.dumps(changes).encode())
 
     def _changed(self, message: bytes) -> None:
         self._forget(tuple(tuple(change) for change in json.loads(message)))
