@@ -31,7 +31,10 @@ def digest_of(data: bytes) -> str:
 
 @attrs.frozen
 class Image:
-    """Three layers that no other image has, a config, and two manifests of them: one to begin with, one to move to."""
+    """
+    Three layers that no other image has, the first of them too large to be forgotten halfway, a config, and two
+    manifests of them: one to begin with, one to move to.
+    """
 
     layers: tuple[bytes, ...] = attrs.field(repr=False)
     config: bytes
@@ -42,7 +45,7 @@ class Image:
     def made(cls, seed: object) -> Image:
         """The same bytes for the same seed."""
         dice = random.Random(str(seed))
-        layers = tuple(dice.randbytes(size * KIB) for size in (300, 40, 20))
+        layers = tuple(dice.randbytes(size * KIB) for size in (1300, 40, 20))
         config = json.dumps({"architecture": "amd64", "os": "linux", "created_by": str(seed)}).encode()
         return cls(layers, config, _manifest(layers, config, "first"), _manifest(layers, config, "moved"))
 
@@ -235,7 +238,7 @@ class Client:
 
     def _push_in_chunks(self, repository: str, data: bytes) -> None:
         upload = self.begin(repository, data)
-        for end in (100 * KIB, 200 * KIB, 300 * KIB):
+        for end in (400 * KIB, 1100 * KIB, 1300 * KIB):
             self.append(repository, upload, end)
         self.finish(repository, upload)
 

@@ -6,10 +6,10 @@ live: an open file and a running hash. When nothing has come for a while it is s
 process or the next, resumes it from what the store really holds.
 
 To be resumed, an upload has to be on record. Most are begun and finished on the same node within milliseconds, and a
-row for each would cost as much as the blob's own; so the row is written when an upload outlives its first request: with
-the first byte that is acknowledged, and before the upload is suspended. Its file, too, is made when there is something
-to put into it. A crash before that loses an upload that held nothing. Where several nodes serve, the next request may
-come to another one, and file and row come first.
+row for each would cost as much as the blob's own; so the row is written when an upload holds more than is sent again in
+no time (`FORGETTABLE`), when somebody asks how far it is, and before it is suspended. Its file, too, is made when there
+is something to put into it. A crash before that loses the upload, cleanly: its client is told to begin a new one. Where
+several nodes serve, the next request may come to another one, and file and row come first.
 
 Source: OCI Distribution Specification 1.1, "Pushing blobs"; Docker Registry HTTP API V2; Quay (`Range` for chunks).
 """
@@ -59,6 +59,9 @@ log = Logger()
 SMALL: Final = 64 * 1024
 """Up to this size, in bytes, a blob that comes in one body goes to its store in one step."""
 
+FORGETTABLE: Final = 1024 * 1024
+"""Up to this size, in bytes, an upload that goes on may be lost by a crash."""
+
 RETRY_S: Final = 0.2
 """Between two attempts to get hold of an upload that somebody else has open, in seconds."""
 
@@ -86,6 +89,7 @@ class Session:
     """
     A live upload. `busy` while a request works on it; one at a time. `upload` is None until there is something to keep;
     `recorded` if it has a row, `ended` once it can get none any more. `turn` is for whoever changes one of these.
+    It `rests_since` then, in seconds since the epoch.
     """
 
     uuid: str
@@ -97,7 +101,7 @@ class Session:
     recorded: bool = False
     ended: bool = False
     turn: DeferredLock = attrs.field(factory=DeferredLock)
-    idle: IDelayedCall | None = None
+    rests_since: float = 0.0
 
     @property
     def offset(self) -> int:
@@ -134,7 +138,8 @@ class Uploads(Service):
         self._recent = recent or Recent()
         self._alone = alone
         self._idle_s = 60.0 if alone else 0.5
-        self._live: dict[str, Session] = {}
+        self._live: dict[str, Session] = {}  # whoever has rested longest comes first
+        self._alarm: IDelayedCall | None = None
 
     @property
     def live(self) -> int:
@@ -170,14 +175,24 @@ class Uploads(Service):
         """
         async with self._working(repository, owner, name) as session:
             upload = await self._opened(session)
-            recorded = self._tasks.spawn(self._record(session))  # while the bytes come in
+            recording: list[Deferred[None]] = []
+
+            def record() -> None:
+                recording.append(self._tasks.spawn(self._record(session)))
+
+            if not self._alone:
+                record()
             try:
-                await self._receive(session, upload, body, chunk)
+                await self._receive(session, upload, body, chunk, record)
                 held = await upload.flushed()
             except BaseException:
-                recorded.addErrback(lambda _: None)  # one reason is enough
+                for recorded in recording:
+                    recorded.addErrback(lambda _: None)  # one reason is enough
                 raise
-            await recorded
+            if held > FORGETTABLE and not recording:
+                record()
+            for recorded in recording:
+                await recorded
             return held
 
     async def finish(
@@ -284,8 +299,6 @@ class Uploads(Service):
         if session.busy:
             raise _busy(name)
         session.busy = True
-        if session.idle is not None and session.idle.active():
-            session.idle.cancel()
         return session
 
     async def _resume(self, repository: Repository, owner: str, name: str) -> Session:
@@ -317,9 +330,17 @@ class Uploads(Service):
         await body.deliver_to(gathered)
         return b"".join(gathered.parts)
 
-    async def _receive(self, session: Session, upload: IBlobUpload, body: Body, chunk: Chunk | None) -> None:
+    async def _receive(
+        self,
+        session: Session,
+        upload: IBlobUpload,
+        body: Body,
+        chunk: Chunk | None,
+        grown: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Let the upload have the body; `grown` is called once it is too large to be forgotten."""
         skip = self._check(session, body.length, chunk)
-        delivered = body.deliver_to(_Intake(upload, skip, self._policy.blob_limit, self._too_large(session)))
+        delivered = body.deliver_to(_Intake(upload, skip, self._policy.blob_limit, self._too_large(session), grown))
         # A medium that takes no more never resumes the client: then there is no last byte to wait for.
         stopped = upload.stopped()
         stopped.addCallbacks(lambda _: delivered.cancel(), lambda _: None)
@@ -425,7 +446,9 @@ class Uploads(Service):
     def _rest(self, session: Session) -> Deferred[None]:
         """Let it wait for its next request; fires when no more are live than may be."""
         self._live[session.uuid] = self._live.pop(session.uuid)  # to the end: it is the last one to have rested
-        session.idle = self._clock.callLater(self._idle_s, self._suspend, session)
+        session.rests_since = self._clock.seconds()
+        if self._alarm is None:  # one for all: most uploads end before it rings
+            self._alarm = self._clock.callLater(self._idle_s, self._suspend_idle)
         return self._tasks.spawn(self._make_room()) if len(self._live) > self.live_limit else succeed(None)
 
     async def _make_room(self) -> None:
@@ -434,6 +457,15 @@ class Uploads(Service):
             if resting is None:
                 return
             await self._suspended(resting)
+
+    def _suspend_idle(self) -> None:
+        self._alarm = None
+        for session in [session for session in self._live.values() if not session.busy]:
+            left = session.rests_since + self._idle_s - self._clock.seconds()
+            if left > 0:
+                self._alarm = self._clock.callLater(left, self._suspend_idle)
+                return
+            self._suspend(session)
 
     def _suspend(self, session: Session) -> Deferred[None]:
         return self._tasks.spawn(self._suspended(session))
@@ -444,8 +476,6 @@ class Uploads(Service):
             if self._live.get(session.uuid) is not session or (session.busy and self.running):
                 return  # somebody ended it meanwhile, or went on with it
         self._live.pop(session.uuid, None)
-        if session.idle is not None and session.idle.active():
-            session.idle.cancel()
         session.ended = True
         if session.upload is not None:
             await _ended(session.upload.suspend())
@@ -458,6 +488,9 @@ class Uploads(Service):
     async def _suspend_all(self) -> None:
         for session in list(self._live.values()):
             await self._suspend(session)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
 
 def _is_small(body: Body) -> bool:
@@ -519,13 +552,20 @@ class _Gathered:
 
 @implementer(IDirectIntake)
 class _Intake:
-    """Stands between a body and an upload: leaves out the first `skip` bytes, and raises `refusal` beyond `limit`."""
+    """
+    Stands between a body and an upload: leaves out the first `skip` bytes, raises `refusal` beyond `limit`, and calls
+    `grown` once, when there is more than `FORGETTABLE`.
+    """
 
-    def __init__(self, upload: IBlobUpload, skip: int, limit: int, refusal: BlobTooLarge) -> None:
+    def __init__(
+        self, upload: IBlobUpload, skip: int, limit: int, refusal: BlobTooLarge, grown: Callable[[], object]
+    ) -> None:
         self._upload = upload
         self._skip = skip
         self._limit = limit
         self._refusal = refusal
+        self._grown = grown
+        self._told = False
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         self._upload.registerProducer(producer, streaming)
@@ -539,9 +579,16 @@ class _Intake:
         if self._upload.offset + len(data) > self._limit:
             raise self._refusal
         self._upload.write(data)
+        self._tell_if_grown()
 
     def fetch(self, fill: Callable[[memoryview], int], most: int) -> Deferred[None] | None:
+        self._tell_if_grown()
         room = self._limit - self._upload.offset
         if self._skip or not room or not IDirectIntake.providedBy(self._upload):
             return None
         return IDirectIntake(self._upload).fetch(fill, min(most, room))
+
+    def _tell_if_grown(self) -> None:
+        if not self._told and self._upload.offset > FORGETTABLE:
+            self._told = True
+            self._grown()

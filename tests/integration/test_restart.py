@@ -67,11 +67,11 @@ def test_an_upload_goes_on_after_a_restart(client: Client, restart: Callable[[],
     """What was acknowledged of an upload is there after a restart, clean or not, and the rest makes the right blob."""
     data = Image.made("upload").layers[0]
     upload = client.begin(REPOSITORY, data)
-    client.append(REPOSITORY, upload, 100_000)
-    client.append(REPOSITORY, upload, 170_001)
+    client.append(REPOSITORY, upload, 1_000_000)
+    client.append(REPOSITORY, upload, 1_170_001)
     restart()
-    assert client.held(REPOSITORY, upload) == 170_001
-    client.append(REPOSITORY, upload, 200_000)
+    assert client.held(REPOSITORY, upload) == 1_170_001
+    client.append(REPOSITORY, upload, 1_200_000)
     restart()
     client.finish(REPOSITORY, upload)
     answer = client.call("GET", REPOSITORY, f"blobs/{digest_of(data)}").expect(200)
@@ -79,16 +79,19 @@ def test_an_upload_goes_on_after_a_restart(client: Client, restart: Callable[[],
 
 
 @pytest.mark.parametrize(("end", "status"), [("stopped", 202), ("killed", 404)])
-def test_an_upload_without_a_byte_outlives_a_clean_stop(
-    server: RunningQuay, client: Client, end: str, status: int
+@pytest.mark.parametrize("held", [0, 100])
+def test_a_small_upload_outlives_a_clean_stop(
+    server: RunningQuay, client: Client, held: int, end: str, status: int
 ) -> None:
-    """An upload that holds nothing yet goes on after a clean restart; after a crash it is unknown, and begun anew."""
-    data = Image.made("begun").layers[1]
+    """An upload that holds little or nothing goes on after a clean restart; after a crash it is unknown: begin anew."""
+    data = Image.made(f"begun {held}").layers[1]
     upload = client.begin(REPOSITORY, data)
+    if held:
+        client.append(REPOSITORY, upload, held)
     ENDINGS[end](server)
     client.close()
     server.start()
-    client.call("PATCH", REPOSITORY, upload.location, data).expect(status)
+    client.call("PATCH", REPOSITORY, upload.location, data[held:]).expect(status)
     client.finish(REPOSITORY, client.begin(REPOSITORY, data))
     assert client.has_blob(REPOSITORY, data)
 

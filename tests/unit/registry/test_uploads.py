@@ -27,7 +27,7 @@ from quay.oci.errors import BlobTooLarge, BlobUploadUnknown, DigestInvalid
 from quay.oci.reference import Digest, RepositoryName
 from quay.registry.blobs import Stores
 from quay.registry.policy import Policy
-from quay.registry.uploads import SMALL, Chunk, Uploads
+from quay.registry.uploads import FORGETTABLE, SMALL, Chunk, Uploads
 from quay.storage.local import LocalBlobs
 from quay.storage.memory import MemoryBlobs
 from quay.tasks import Tasks
@@ -36,6 +36,7 @@ from quay.threads import ImmediatePool
 OWNER = "devtable"
 DATA = b"0123456789"
 DIGEST = Digest.of(DATA)
+LARGE = bytes(FORGETTABLE + 1)
 
 
 @implementer(IPool)
@@ -167,17 +168,37 @@ def test_finished_by_its_second_request(node: Node, where: tuple[Repository, str
     assert (blob.digest, blob.size, node.rows) == (DIGEST, len(DATA), 0)
 
 
+def test_a_small_upload_is_not_on_record(node: Node, where: tuple[Repository, str]) -> None:
+    """What is sent again in no time has no row, however many chunks it came in; with one byte more it has."""
+    name = done(node.uploads.begin(*where))
+    assert done(node.uploads.append(*where, name, Bytes(LARGE[1:]), None)) == FORGETTABLE
+    assert node.rows == 0
+    assert done(node.uploads.append(*where, name, Bytes(b"0"), None)) == len(LARGE)
+    assert node.rows == 1
+
+
 @pytest.mark.parametrize("ask", ["append", "offset"])
-def test_on_record_before_a_byte_is_acknowledged(node: Node, where: tuple[Repository, str], ask: str) -> None:
-    """Once a client was told what an upload holds, it can go on after a crash; the blob takes the row along."""
+def test_on_record_before_it_is_told(node: Node, where: tuple[Repository, str], ask: str) -> None:
+    """Once a client was told that an upload holds much, it can go on after a crash; the blob takes the row along."""
     name = done(node.uploads.begin(*where))
     if ask == "append":
-        assert done(node.uploads.append(*where, name, Bytes(DATA), None)) == len(DATA)
+        assert done(node.uploads.append(*where, name, Bytes(LARGE), None)) == len(LARGE)
     else:
         assert done(node.uploads.offset(*where, name)) == 0
     assert node.rows == 1
-    done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA if ask == "offset" else b""), None))
+    rest = Bytes(LARGE if ask == "offset" else b"")
+    done(node.uploads.finish(*where, name, Digest.of(LARGE), rest, None))
     assert node.rows == 0
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_large_upload_that_is_fetched_is_on_record(sqlite_url: str, tmp_path: Path, pieces: int) -> None:
+    """It does not matter how the bytes came, or in how many pieces."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()))
+    where = node.repository()
+    name = done(node.uploads.begin(*where))
+    done(node.uploads.append(*where, name, Fetched(*[LARGE] * pieces), None))
+    assert node.rows == 1
 
 
 def test_an_acknowledgement_waits_for_the_row(node: Node, where: tuple[Repository, str]) -> None:
@@ -185,10 +206,10 @@ def test_an_acknowledgement_waits_for_the_row(node: Node, where: tuple[Repositor
     name = done(node.uploads.begin(*where))
     node.writers.held = True
     told: list[Any] = []
-    Deferred.fromCoroutine(node.uploads.append(*where, name, Bytes(DATA), None)).addBoth(told.append)
+    Deferred.fromCoroutine(node.uploads.append(*where, name, Bytes(LARGE), None)).addBoth(told.append)
     assert not told
     node.writers.release()
-    assert told == [len(DATA)]
+    assert told == [len(LARGE)]
     assert node.rows == 1
 
 
