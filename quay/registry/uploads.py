@@ -228,7 +228,7 @@ class Uploads(Service):
             await self._receive(session, upload, body, None)
             await upload.flushed()
         except BaseException:
-            self._tasks.spawn(_ended(self._drop(session)))
+            self._tasks.spawn(_let_go(self._drop(session)))
             raise
         return await self._tasks.spawn(self._commit(session, digest))
 
@@ -380,8 +380,7 @@ class Uploads(Service):
 
     async def _commit(self, session: Session, digest: Digest, data: bytes = b"") -> Blob:
         """Make what the upload holds, and `data` after it, the blob `digest`."""
-        session.ended = True
-        self._live.pop(session.uuid, None)
+        await self._ended(session)
         seen_ms = int(self._clock.seconds() * 1000)
         try:
             size = await self._placed(session, digest, data)
@@ -392,18 +391,16 @@ class Uploads(Service):
                 advice="The data changed on the way, or the digest is of something else: upload it again.",
             ) from wrong
         faults.point("blob.kept")
-        async with session.turn:
-            blob = await linked(self._clock, self._stores.target, digest, seen_ms, partial(self._linked, session, size))
+        blob = await linked(self._clock, self._stores.target, digest, seen_ms, partial(self._linked, session, size))
         faults.point("blob.linked")
         if data.startswith(b"{"):
             self._recent.keep(digest, data)  # a config, which its manifest will ask for
         return blob
 
     async def _placed(self, session: Session, digest: Digest, data: bytes) -> int:
-        async with session.turn:
-            if session.upload is None:
-                await self._stores.target.keep(digest, data)
-                return len(data)
+        if session.upload is None:
+            await self._stores.target.keep(digest, data)
+            return len(data)
         session.upload.write(data)
         return await session.upload.commit(digest)
 
@@ -430,18 +427,22 @@ class Uploads(Service):
         )
 
     async def _drop(self, session: Session) -> None:
-        session.ended = True
-        self._live.pop(session.uuid, None)
-        async with session.turn:
-            pass  # whoever was opening its file has done so
+        await self._ended(session)
         if session.upload is not None:
             await session.upload.cancel()
         await self._end(session)
 
+    async def _ended(self, session: Session) -> None:
+        """It is over: nobody gets hold of it any more, and whoever was opening or recording it has done so."""
+        session.ended = True
+        self._live.pop(session.uuid, None)
+        if session.turn.locked:
+            async with session.turn:
+                pass
+
     async def _end(self, session: Session) -> None:
-        async with session.turn:
-            if session.recorded:
-                await self._database.write(rows.end_upload, session.uuid)
+        if session.recorded:
+            await self._database.write(rows.end_upload, session.uuid)
 
     def _rest(self, session: Session) -> Deferred[None]:
         """Let it wait for its next request; fires when no more are live than may be."""
@@ -472,13 +473,13 @@ class Uploads(Service):
 
     async def _suspended(self, session: Session) -> None:
         if not session.recorded:
-            await _ended(self._record(session))
+            await _let_go(self._record(session))
             if self._live.get(session.uuid) is not session or (session.busy and self.running):
                 return  # somebody ended it meanwhile, or went on with it
         self._live.pop(session.uuid, None)
         session.ended = True
         if session.upload is not None:
-            await _ended(session.upload.suspend())
+            await _let_go(session.upload.suspend())
 
     def stopService(self) -> Deferred[None]:
         """Suspend what is live: it goes on after the restart."""
@@ -525,7 +526,7 @@ def _unknown(repository: Repository, name: str) -> BlobUploadUnknown:
     )
 
 
-async def _ended(ending: Awaitable[object]) -> None:
+async def _let_go(ending: Awaitable[object]) -> None:
     """Wait for an upload to be let go of; what goes wrong there is the operator's to know."""
     try:
         await ending

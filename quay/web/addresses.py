@@ -57,7 +57,7 @@ class Addresses:
         `scheme://host[:port]`, without a slash at the end, as the client reaches us. Raises `InvalidRequest` if the
         client calls us by what cannot be a host.
         """
-        forwarded = _trusts(self.trusted_proxies, _peer(request))
+        forwarded = bool(self.trusted_proxies) and _trusts(self.trusted_proxies, _peer(request))
         return f"{self.scheme or _scheme(request, forwarded)}://{self.hostname or _host(request, forwarded)}"
 
     def is_secure_context(self, request: RegistryRequest) -> bool:
@@ -94,6 +94,7 @@ def client_address(request: RegistryRequest, trusted_proxies: Iterable[Network])
     return str(client)
 
 
+@lru_cache(maxsize=1024)  # clients call us by few names, in every request
 def is_host(text: str) -> bool:
     """Whether `text` is a host name, an IPv4 address or a bracketed IPv6 address, perhaps with a port."""
     spelled = _HOST.fullmatch(text) if len(text) <= 261 else None

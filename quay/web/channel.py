@@ -16,6 +16,7 @@ full), and `_respondToBadRequestAndDisconnect`, which is overridden; and the dec
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +24,14 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any, cast
 
-from twisted.internet.interfaces import IAddress, IPullProducer, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IPullProducer,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -104,12 +112,16 @@ class RegistryChannel(Patience, http.HTTPChannel):
     def getHost(self) -> IAddress:
         return self._ends[1]  # asked for each request, it would be a system call
 
+    def isSecure(self) -> bool:
+        return self._is_secure
+
     def connectionMade(self) -> None:
         self.limits, self.clock = self.site.limits, self.site.reactor
         self.timeOut = None
         super().connectionMade()
         self._ends = self.transport.getPeer(), self.transport.getHost()
         self._peer = peer_of(self._ends[0])
+        self._is_secure = ISSLTransport.providedBy(self.transport)
         self.site.connections.opened(self)
         self._came_late = self.site.connections.crowded
         self._enter(Phase.IDLE, self.limits.idle_seconds)
@@ -501,14 +513,14 @@ class RegistrySite(server.Site):
         observer: Callable[[RegistryRequest], None] | None = None,
         limits: Limits | None = None,
         translations: Translations | None = None,
-        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.limits = limits or Limits()
         self.connections = Connections(self.limits.connections)
         self.today = Today(reactor.seconds)
         self.translations = translations or {}
-        self.new_id = new_id
+        self.new_id = new_id or _names()
         self._observer = observer
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -528,3 +540,9 @@ class RegistrySite(server.Site):
             self._observer(request)
         except Exception:  # an observer must not cost a client its answer
             log.failure("the observer failed on request {request_id}", request_id=request.id)
+
+
+def _names() -> Callable[[], str]:
+    """Makes names for requests, of which no two are alike, before a restart and after it."""
+    start, numbers = secrets.token_hex(4), itertools.count(1)
+    return lambda: f"{start}{next(numbers):08x}"

@@ -94,17 +94,16 @@ class Guard:
         self, request: RegistryRequest, spelled: str, name: RepositoryName, action: str
     ) -> tuple[Caller, Rights]:
         """Who asks, if he may do `action` to the repository. Raises `Unauthorized` with a challenge."""
-        scope = _scope(spelled, action) + _mount_scope(request)
         try:
             caller, rights = await self._authenticated(request)
         except Unauthorized as refused:
-            raise self._challenged(request, refused, scope) from refused
+            raise self._refused(request, refused, spelled, action) from refused
         if rights.token is None:
             allowed = permits(await self._permissions.grant(caller, name, {action, "pull"}), action)
         else:
             allowed = rights.allow(spelled, name, action)
         if not allowed:
-            raise self._challenged(request, _insufficient(caller, name, action), scope)
+            raise self._refused(request, _insufficient(caller, name, action), spelled, action)
         return caller, rights
 
     def confirm(
@@ -119,7 +118,7 @@ class Guard:
         """Raises `Unauthorized` with a challenge if a token was made for another repository of this name."""
         if rights.token is not None and not rights.allow_on(repository, spelled, action):
             refused = _insufficient(caller, repository.name, action)
-            raise self._challenged(request, refused, _scope(spelled, action) + _mount_scope(request))
+            raise self._refused(request, refused, spelled, action)
 
     async def may_mount(
         self, request: RegistryRequest, caller: Caller, rights: Rights, target: str, spelled: str, source: Repository
@@ -156,6 +155,9 @@ class Guard:
     def _caller(self, request: RegistryRequest, principal: Principal) -> Caller:
         agent: str = request.getHeader("User-Agent") or ""
         return Caller(principal, self._addresses.client_address(request), agent)
+
+    def _refused(self, request: RegistryRequest, refused: Unauthorized, spelled: str, action: str) -> Unauthorized:
+        return self._challenged(request, refused, _scope(spelled, action) + _mount_scope(request))
 
     def _challenged(self, request: RegistryRequest, refused: Unauthorized, scope: str | None) -> Unauthorized:
         realm = self.external(request, "/v2/auth")
