@@ -23,6 +23,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from quay.database.prepared import say
+
 READING: Final = {"postgresql_readonly": True, "quay_reading": True}
 """The execution options of a transaction that may only read: the engine itself refuses everything else."""
 
@@ -80,9 +82,9 @@ def _set_pragmas(connection: DBAPIConnection, record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("quay_reading", False)
     if connection.info.get("quay_reading") is not reading:  # it was opened, or used last, for the other purpose
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+        say(connection, f"PRAGMA query_only={'ON' if reading else 'OFF'}")
         connection.info["quay_reading"] = reading
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    say(connection, "BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 # A prepared statement keeps the plan it got when its tables were small, until an ANALYZE: it took minutes where a plan
