@@ -13,6 +13,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.prepared import Prepared
 from quay.database.schema import upload
 from quay.model.reachability import share
 
@@ -29,24 +30,27 @@ class Upload:
 
 
 _ROWS: Final = sa.select(*upload.c)
-_FIND: Final = _ROWS.where(
-    upload.c.uuid == sa.bindparam("uuid"),
-    upload.c.repository_id == sa.bindparam("repository_id"),
-    upload.c.owner == sa.bindparam("owner"),
+_FIND: Final = Prepared(
+    _ROWS.where(
+        upload.c.uuid == sa.bindparam("uuid"),
+        upload.c.repository_id == sa.bindparam("repository_id"),
+        upload.c.owner == sa.bindparam("owner"),
+    )
 )
 _STALE: Final = (
     _ROWS.where(upload.c.created_ms < sa.bindparam("before"))
     .order_by(upload.c.created_ms)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-_END: Final = sa.delete(upload).where(upload.c.uuid == sa.bindparam("uuid"))
+_BEGIN: Final = Prepared(sa.insert(upload))
+_END: Final = Prepared(sa.delete(upload).where(upload.c.uuid == sa.bindparam("uuid")))
 
 
 def begin_upload(txn: Transaction, uuid: str, repository_id: int, owner: str, location: str) -> Upload:
     """Remember a new upload. Raises `NameUnknown` if the repository has been deleted meanwhile."""
     share(txn, repository_id)
     begun = Upload(uuid, repository_id, owner, location, txn.now_ms)
-    txn.execute(sa.insert(upload), attrs.asdict(begun))
+    txn.execute(_BEGIN, attrs.asdict(begun))
     return begun
 
 

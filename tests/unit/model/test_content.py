@@ -361,7 +361,7 @@ def _link_all(client: Client, blobs: list[Descriptor]) -> None:
 
 def test_review_looks_at_what_hangs_on_it(client: Client) -> None:
     """No push looks at all manifests of the repository: it goes from parents to children, also without statistics."""
-    review = _affected(client.txn.dialect).params(in_repository=client.repository.id, seeds=[1])
+    review = _affected(client.txn.dialect).statement.params(in_repository=client.repository.id, seeds=[1])
     plan = explain(client.txn.connection, review)
     for line in plan.text.splitlines():
         assert not line.endswith("(repository_id=?)"), plan.text
