@@ -39,6 +39,9 @@ PRAGMAS: Final = (
     "journal_size_limit=67108864",
 )
 
+CACHED_STATEMENTS: Final = 256
+"""What SQLite keeps compiled, on each connection: all that is prepared, in every shape, and as much again."""
+
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
@@ -56,7 +59,14 @@ def open_engine(url: str) -> sa.Engine:
 def sqlite(path: str) -> sa.Engine:
     """The database in the file `path`: write-ahead log, every commit durable; whoever does not say READING, writes."""
     url = sa.URL.create("sqlite", database=path)
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.QueuePool, pool_size=0, max_overflow=-1)
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=sa.QueuePool,
+        pool_size=0,
+        max_overflow=-1,
+        connect_args={"cached_statements": CACHED_STATEMENTS},
+    )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

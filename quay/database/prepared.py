@@ -248,33 +248,35 @@ class Driver:
 
     def run(self, prepared: Prepared, parameters: Parameters) -> Answer:
         """Run it, once for each of the parameters. Raises what SQLAlchemy would raise."""
-        rows = parameters if isinstance(parameters, list) else [parameters or {}]
-        many = len(rows) > 1
-        plan, values = self._planned(prepared, rows, many)
-        if plan is None:
+        ready = self._ready(prepared, parameters) if _is_simple(self._connection) else None
+        if ready is None:
             return _answer(self._connection.execute(prepared.statement, parameters))
+        plan, values, many = ready
         try:
             cursor = self.cursor = self.cursor or self._connection.connection.cursor()
             if many:
                 cursor.executemany(plan.text, values)
             else:
-                cursor.execute(plan.text, values[0])
+                cursor.execute(plan.text, values)
             return plan.reader(cursor)
         except self._connection.dialect.loaded_dbapi.Error as error:
             self.cursor = None
-            raise _as_sqlalchemy(error, self._connection, plan.text, values if many else values[0], many) from error
+            raise _as_sqlalchemy(error, self._connection, plan.text, values, many) from error
 
-    def _planned(
-        self, prepared: Prepared, rows: Sequence[Mapping[str, Any]], many: bool
-    ) -> tuple[Plan | None, list[Any]]:
-        """How to run it, and the parameters for each time; no plan if that is for SQLAlchemy to do."""
-        if not _is_simple(self._connection):
-            return None, []
+    def _ready(self, prepared: Prepared, parameters: Parameters) -> tuple[Plan, Any, bool] | None:
+        """How to run it, with what, and whether many times; None if that is for SQLAlchemy to do."""
+        rows = parameters if isinstance(parameters, list) else []
+        row: Mapping[str, Any] = rows[0] if rows else {}
+        if parameters and not isinstance(parameters, list):
+            row = parameters
+        many = len(rows) > 1
         try:
-            plan = prepared.plan(self._connection.dialect, rows[0], many=many)
-            return plan, [plan.layout(row) for row in rows] if plan is not None else []
+            plan = prepared.plan(self._connection.dialect, row, many=many)
+            if plan is None:
+                return None
+            return plan, [*map(plan.layout, rows)] if many else plan.layout(row), many
         except Exception:  # such parameters cannot be, and SQLAlchemy says why
-            return None, []
+            return None
 
 
 def say(connection: sa.Connection, text: str) -> None:
