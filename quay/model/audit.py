@@ -94,7 +94,7 @@ class Entry:
     performed_ms: int | None = attrs.field(default=None, eq=False)
 
 
-_INSERT: Final = Prepared(sa.insert(audit).returning(audit.c.id))  # with RETURNING, many rows go in one statement
+_INSERT: Final = Prepared(sa.insert(audit))
 
 
 def append(txn: Transaction, entries: Sequence[Entry]) -> None:
