@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
@@ -20,6 +18,7 @@ from quay.database.engines import READING, Verdict, insert_or_ignore, open_engin
 from quay.database.prepared import LENGTHS, Answer, Prepared
 from quay.database.schema import Json, setting
 from quay.threads import Threads
+from tests.unit.model.pushing import unprepared
 
 HERE = sa.MetaData()
 THING = sa.Table(
@@ -45,19 +44,6 @@ def txn(transaction: Transaction) -> Transaction:
     HERE.create_all(transaction.connection)
     transaction.execute(sa.insert(THING), ROWS)
     return transaction
-
-
-@contextmanager
-def overheard(txn: Transaction) -> Iterator[list[str]]:
-    """What goes by way of SQLAlchemy."""
-    heard: list[str] = []
-
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        heard.append(statement)
-
-    event.listen(txn.connection, "before_cursor_execute", note)
-    yield heard
-    event.remove(txn.connection, "before_cursor_execute", note)
 
 
 def both(txn: Transaction, statement: Any, parameters: Any = None) -> tuple[Any, Any]:
@@ -182,7 +168,7 @@ def test_answer_is_used_as_a_result(txn: Transaction) -> None:
 
 def test_goes_past_sqlalchemy(txn: Transaction) -> None:
     """A prepared statement is handed to the driver: SQLAlchemy does not hear of it."""
-    with overheard(txn) as heard:
+    with unprepared(txn) as heard:
         txn.execute(Prepared(sa.select(THING.c.name).where(THING.c.name.in_(NAMES))), {"names": ["n1"] * 64})
         txn.execute(Prepared(sa.insert(THING)), [{"name": "new1"}, {"name": "new2"}])
         txn.execute(Prepared(sa.delete(THING).where(THING.c.name == "n1").returning(THING.c.id))).scalar_one()
@@ -192,7 +178,7 @@ def test_goes_past_sqlalchemy(txn: Transaction) -> None:
 def test_the_unusual_goes_through_sqlalchemy(txn: Transaction) -> None:
     """Long lists, lists of tuples, many rows with RETURNING, and all within a savepoint of SQLAlchemy's."""
     named = Prepared(sa.select(THING.c.name).where(THING.c.name.in_(NAMES)))
-    with overheard(txn) as heard:
+    with unprepared(txn) as heard:
         assert txn.execute(named, {"names": ["n1", *"x" * 64]}).scalars() == ["n1"]
         tuples = Prepared(sa.select(THING.c.flag).where(sa.tuple_(THING.c.name, THING.c.size).in_(NAMES)))
         txn.execute(tuples, {"names": [("n1", 1)]})
@@ -201,7 +187,7 @@ def test_the_unusual_goes_through_sqlalchemy(txn: Transaction) -> None:
         with txn.connection.begin_nested():
             assert txn.execute(named, {"names": ["n1"]}).scalars() == ["n1"]
         assert "n1" in str(txn.execute(named, {"names": ["n1"]}).all())
-    assert len([statement for statement in heard if statement.startswith("SELECT")]) == 3
+    assert len([statement for statement, _ in heard if statement.startswith("SELECT")]) == 3
 
 
 def test_begins_a_transaction_as_sqlalchemy_does(database_engine: sa.Engine) -> None:

@@ -139,17 +139,26 @@ class _Overheard:
 @contextmanager
 def statements(txn: Transaction) -> Iterator[list[tuple[str, object]]]:
     """What is sent to the engine meanwhile, with its parameters; many executions of one statement count once."""
+    with unprepared(txn) as sent:
+        txn._driver.cursor = _Overheard(txn.connection.connection.cursor(), sent)  # type: ignore[assignment]
+        try:
+            yield sent
+        finally:
+            txn._driver.cursor = None
+
+
+@contextmanager
+def unprepared(txn: Transaction) -> Iterator[list[tuple[str, object]]]:
+    """Of `statements`, those that go by way of SQLAlchemy."""
     sent: list[tuple[str, object]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: object, _context: object, _many: bool) -> None:
         sent.append((statement, parameters))
 
     event.listen(txn.connection, "before_cursor_execute", note)
-    txn._driver.cursor = _Overheard(txn.connection.connection.cursor(), sent)  # type: ignore[assignment]
     try:
         yield sent
     finally:
-        txn._driver.cursor = None
         event.remove(txn.connection, "before_cursor_execute", note)
 
 
