@@ -31,6 +31,7 @@ LENGTHS: Final = (0, 1, 2, 4, 8, 16, 32, 64)
 TOO_LONG: Final = -1
 
 Parameters: TypeAlias = Mapping[str, Any] | list[dict[str, Any]] | None
+Row: TypeAlias = sa.Row[*tuple[Any, ...]]
 Statement: TypeAlias = sa.Select[Any] | sa.CompoundSelect[Any] | sa.UpdateBase
 _Convert: TypeAlias = Callable[[Any], Any]
 
@@ -40,18 +41,18 @@ class Answer:
 
     __slots__ = ("_row", "_rows", "rowcount")
 
-    def __init__(self, rows: Sequence[Any], rowcount: int, row: Callable[[Any], sa.Row[Any]] | None = None) -> None:
+    def __init__(self, rows: Sequence[Any], rowcount: int, row: Callable[[Any], Row] | None = None) -> None:
         self._rows = rows
         self._row = row  # makes one of what the driver gave, if that has not been done
         self.rowcount = rowcount
 
-    def __iter__(self) -> Iterator[sa.Row[Any]]:
+    def __iter__(self) -> Iterator[Row]:
         return iter(self._rows if self._row is None else map(self._row, self._rows))
 
-    def all(self) -> list[sa.Row[Any]]:
+    def all(self) -> list[Row]:
         return list(self)
 
-    def first(self) -> sa.Row[Any] | None:
+    def first(self) -> Row | None:
         return next(iter(self), None)
 
     def scalar(self) -> Any:
@@ -200,7 +201,7 @@ class _Reader:
     def __init__(self, dialect: Dialect, columns: Sequence[sa.ColumnElement[Any]]) -> None:
         self._dialect = dialect
         self._columns = columns
-        self._row: Callable[[Any], sa.Row[Any]] | None = None
+        self._row: Callable[[Any], Row] | None = None
         self._conversions: list[tuple[int, _Convert]] = []
 
     def __call__(self, cursor: DBAPICursor) -> Answer:

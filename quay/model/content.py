@@ -213,7 +213,7 @@ def _incomplete(missing: list[Digest]) -> ManifestBlobUnknown:
 
 def _find(txn: Transaction, statement: Prepared, repository_id: int, digest: Digest) -> StoredManifest | None:
     row = txn.execute(statement, {"in_repository": repository_id, "digest": digest}).first()
-    return None if row is None else StoredManifest(**row._mapping)
+    return None if row is None else StoredManifest(*row)
 
 
 def _store(txn: Transaction, repository_id: int, manifest: Manifest, parts: _Parts) -> StoredManifest:

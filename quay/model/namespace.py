@@ -179,7 +179,7 @@ def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
 
 def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> Namespace | None:
     row = txn.execute(statement, parameters).first()
-    return Namespace(**row._asdict()) if row else None
+    return Namespace(*row) if row else None
 
 
 def _create(txn: Transaction, **values: Any) -> Namespace:

@@ -63,6 +63,8 @@ _SELECT: Final = sa.select(
     namespace.c.enabled,
     namespace.c.time_machine_s,
 ).join_from(table, namespace, table.c.namespace_id == namespace.c.id)
+"""What a `Repository` is made of, in order."""
+
 _NAMED: Final = Prepared(_SELECT.where(table.c.name == sa.bindparam("called")))
 _NUMBERED: Final = Prepared(_SELECT.where(table.c.id == sa.bindparam("number")))
 
@@ -81,8 +83,8 @@ def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> R
     row = txn.execute(statement, parameters).first()
     if row is None:
         return None
-    fields = row._asdict() | {"name": RepositoryName(*row.name.split("/", 1))}
-    return Repository(namespace_enabled=fields.pop("enabled"), **fields)
+    number, namespace_id, name, *others = row
+    return Repository(number, namespace_id, RepositoryName(*name.split("/", 1)), *others)
 
 
 def create(

@@ -90,6 +90,7 @@ LIFETIMES: Final = sa.select(
     manifest.c.layers_size,
     manifest.c.media_type,
 ).join(manifest, manifest.c.id == tag.c.manifest_id)
+"""What a `TagRow` is made of, in order."""
 
 _CURRENT: Final = Prepared(LIFETIMES.where(_IN_REPOSITORY, _NAMED, tag.c.end_ms.is_(None)))
 _NAMES: Final = Prepared(
@@ -297,7 +298,7 @@ def _immutable(name: str, what: str) -> TagImmutable:
 def current_row(txn: Transaction, repository_id: int, name: str) -> TagRow | None:
     """The row of the tag that has no end, also if its expiry has passed."""
     row = txn.execute(_CURRENT, {"in_repository": repository_id, "named": name}).first()
-    return None if row is None else TagRow(**row._mapping)
+    return None if row is None else TagRow(*row)
 
 
 def _begin(

@@ -76,7 +76,7 @@ def tag_history(
         found = txn.execute(_HISTORY, parameters)
     else:
         found = txn.execute(_HISTORY_OF_TAG, parameters | {"named": name})
-    return [TagRow(**row._mapping) for row in found]
+    return [TagRow(*row) for row in found]
 
 
 def lifetimes(

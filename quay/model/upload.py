@@ -29,7 +29,7 @@ class Upload:
     created_ms: int
 
 
-_ROWS: Final = sa.select(*upload.c)
+_ROWS: Final = sa.select(*(upload.c[field.name] for field in attrs.fields(Upload)))
 _FIND: Final = Prepared(
     _ROWS.where(
         upload.c.uuid == sa.bindparam("uuid"),
@@ -37,7 +37,7 @@ _FIND: Final = Prepared(
         upload.c.owner == sa.bindparam("owner"),
     )
 )
-_STALE: Final = (
+_STALE: Final = Prepared(
     _ROWS.where(upload.c.created_ms < sa.bindparam("before"))
     .order_by(upload.c.created_ms)
     .limit(sa.bindparam("most", type_=sa.Integer()))
@@ -57,7 +57,7 @@ def begin_upload(txn: Transaction, uuid: str, repository_id: int, owner: str, lo
 def find_upload(txn: Transaction, uuid: str, *, repository_id: int, owner: str) -> Upload | None:
     """The upload, if it goes to this repository and this principal began it."""
     row = txn.execute(_FIND, {"uuid": uuid, "repository_id": repository_id, "owner": owner}).first()
-    return None if row is None else Upload(**row._mapping)
+    return None if row is None else Upload(*row)
 
 
 def end_upload(txn: Transaction, uuid: str) -> bool:
@@ -67,4 +67,4 @@ def end_upload(txn: Transaction, uuid: str) -> bool:
 
 def stale_uploads(txn: Transaction, before_ms: int, limit: int) -> list[Upload]:
     """Uploads begun before `before_ms`, the oldest first."""
-    return [Upload(**row._mapping) for row in txn.execute(_STALE, {"before": before_ms, "most": limit})]
+    return [Upload(*row) for row in txn.execute(_STALE, {"before": before_ms, "most": limit})]
