@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar, overload
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -27,6 +27,7 @@ from quay import faults
 from quay.database.engines import READING, Verdict, open_engine, upsert, verdict
 from quay.database.group import GroupCommit
 from quay.database.migrations import migrate, require
+from quay.database.prepared import Answer, Driver, Parameters, Prepared, say
 from quay.database.schema import setting
 from quay.interfaces import IPool
 from quay.oci.errors import Unavailable
@@ -70,6 +71,7 @@ class Transaction:
     def __init__(self, connection: sa.Connection, now_ms: int) -> None:
         self.connection = connection
         self.now_ms = now_ms
+        self._driver = Driver(connection)
         self._changes: dict[Change, None] = {}
         self._after: list[Callable[[], object]] = []
 
@@ -78,8 +80,14 @@ class Transaction:
         """`sqlite` or `postgresql`."""
         return self.connection.dialect.name
 
-    def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+    @overload
+    def execute(self, statement: Prepared, parameters: Parameters = None) -> Answer: ...
+    @overload
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]: ...
+    def execute(self, statement: Prepared | sa.Executable, parameters: Any = None) -> Answer | sa.CursorResult[Any]:
         """Run `statement`, with `parameters` (a mapping, or a list of them: one execution each)."""
+        if isinstance(statement, Prepared):
+            return self._driver.run(statement, parameters)
         return self.connection.execute(statement, parameters)
 
     @property
@@ -248,15 +256,14 @@ class Database(Service):
 
 
 def _nested(txn: Transaction, unit: Callable[[Transaction], Any]) -> tuple[Any, Transaction]:
-    say = txn.connection.exec_driver_sql  # SQLAlchemy's own savepoints take several times as long
-    say("SAVEPOINT unit")
+    say(txn.connection, "SAVEPOINT unit")  # SQLAlchemy's own savepoints take many times as long
     try:
         result = unit(txn)
     except BaseException:
-        say("ROLLBACK TO unit")
-        say("RELEASE unit")
+        say(txn.connection, "ROLLBACK TO unit")
+        say(txn.connection, "RELEASE unit")
         raise
-    say("RELEASE unit")
+    say(txn.connection, "RELEASE unit")
     return result, txn
 
 

@@ -23,6 +23,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from quay.database.prepared import say
+
 READING: Final = {"postgresql_readonly": True, "quay_reading": True}
 """The execution options of a transaction that may only read: the engine itself refuses everything else."""
 
@@ -36,6 +38,9 @@ PRAGMAS: Final = (
     "cache_size=-16000",
     "journal_size_limit=67108864",
 )
+
+CACHED_STATEMENTS: Final = 256
+"""What SQLite keeps compiled, on each connection: all that is prepared, in every shape, and as much again."""
 
 # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -54,7 +59,14 @@ def open_engine(url: str) -> sa.Engine:
 def sqlite(path: str) -> sa.Engine:
     """The database in the file `path`: write-ahead log, every commit durable; whoever does not say READING, writes."""
     url = sa.URL.create("sqlite", database=path)
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.QueuePool, pool_size=0, max_overflow=-1)
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=sa.QueuePool,
+        pool_size=0,
+        max_overflow=-1,
+        connect_args={"cached_statements": CACHED_STATEMENTS},
+    )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -80,9 +92,9 @@ def _set_pragmas(connection: DBAPIConnection, record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("quay_reading", False)
     if connection.info.get("quay_reading") is not reading:  # it was opened, or used last, for the other purpose
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+        say(connection, f"PRAGMA query_only={'ON' if reading else 'OFF'}")
         connection.info["quay_reading"] = reading
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    say(connection, "BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 # A prepared statement keeps the plan it got when its tables were small, until an ANALYZE: it took minutes where a plan

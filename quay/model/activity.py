@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import insert
+from quay.database.prepared import Prepared
 from quay.database.schema import activity, repository
 
 DAY_MS: Final = 24 * 3600 * 1000
@@ -44,13 +45,13 @@ def add(txn: Transaction, happened: Iterable[tuple[int, int]]) -> None:
         txn.execute(_ADD[txn.dialect], rows)
 
 
-def _adding(dialect: str) -> sa.Executable:
+def _adding(dialect: str) -> Prepared:
     # the share lock makes us wait for whoever is deleting the repository, and then find no row
     living = sa.select(repository.c.id, sa.bindparam("on", type_=sa.Integer), sa.bindparam("more", type_=sa.BigInteger))
     living = living.where(repository.c.id == sa.bindparam("of")).with_for_update(read=True, key_share=True)
     adding = insert(dialect, activity).from_select(["repository_id", "day", "count"], living)
     more = activity.c.count + adding.excluded.count
-    return adding.on_conflict_do_update(index_elements=["repository_id", "day"], set_={"count": more})
+    return Prepared(adding.on_conflict_do_update(index_elements=["repository_id", "day"], set_={"count": more}))
 
 
 _ADD: Final = {dialect: _adding(dialect) for dialect in ("sqlite", "postgresql")}

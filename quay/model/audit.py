@@ -15,6 +15,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.prepared import Prepared
 from quay.database.schema import audit
 from quay.model import activity
 
@@ -93,7 +94,7 @@ class Entry:
     performed_ms: int | None = attrs.field(default=None, eq=False)
 
 
-_INSERT: Final = sa.insert(audit).returning(audit.c.id)  # with RETURNING, many rows go in one statement
+_INSERT: Final = Prepared(sa.insert(audit))
 
 
 def append(txn: Transaction, entries: Sequence[Entry]) -> None:

@@ -18,11 +18,10 @@ from typing import Any, Final
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import Insert
-from sqlalchemy.sql.dml import ReturningInsert
 
 from quay.database import Transaction
 from quay.database.engines import greatest, insert, insert_or_ignore
+from quay.database.prepared import Prepared
 from quay.database.schema import blob as blob_row
 from quay.database.schema import manifest, manifest_blob, placement, repository, repository_blob
 from quay.model.condemned import moved, require_bytes
@@ -48,25 +47,28 @@ class Blob:
 
 
 _IN_REPOSITORY: Final = repository_blob.c.repository_id == sa.bindparam("in_repository")
-_LINKED: Final = (
+_ROW: Final = (
     sa.select(blob_row.c.id)
     .join(repository_blob, repository_blob.c.blob_id == blob_row.c.id)
     .where(_IN_REPOSITORY, blob_row.c.digest == sa.bindparam("digest"))
 )
-_FIND: Final = (
-    _LINKED.add_columns(blob_row.c.size, placement.c.location)
+_LINKED: Final = Prepared(_ROW)
+_FIND: Final = Prepared(
+    _ROW.add_columns(blob_row.c.size, placement.c.location)
     .outerjoin(placement, placement.c.blob_id == blob_row.c.id)
     .order_by(placement.c.location)
 )
-_HOLD: Final = (
+_HOLD: Final = Prepared(
     sa.select(blob_row.c.id)
     .where(blob_row.c.digest == sa.bindparam("digest"))
     .with_for_update(read=True, key_share=True)
 )
-_HOLD_LINKED: Final = _LINKED.where(sa.exists().where(placement.c.blob_id == blob_row.c.id)).with_for_update(
-    read=True, key_share=True, of=blob_row
+_HOLD_LINKED: Final = Prepared(
+    _ROW.where(sa.exists().where(placement.c.blob_id == blob_row.c.id)).with_for_update(
+        read=True, key_share=True, of=blob_row
+    )
 )
-_SOURCES: Final = (
+_LINKING: Final = (
     sa.select(repository.c.id)
     .join(repository_blob, repository_blob.c.repository_id == repository.c.id)
     .join(blob_row, blob_row.c.id == repository_blob.c.blob_id)
@@ -74,34 +76,39 @@ _SOURCES: Final = (
     .order_by(repository.c.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-_NAMED_SOURCES: Final = _SOURCES.where(repository.c.name.in_(sa.bindparam("names", expanding=True)))
+_SOURCES: Final = Prepared(_LINKING)
+_NAMED_SOURCES: Final = Prepared(_LINKING.where(repository.c.name.in_(sa.bindparam("names", expanding=True))))
 _NAMING: Final = sa.select(manifest_blob.c.manifest_id).where(
     manifest_blob.c.repository_id == sa.bindparam("in_repository"), manifest_blob.c.blob_id == sa.bindparam("of_blob")
 )
-_USER: Final = (
+_USER: Final = Prepared(
     sa.select(manifest.c.digest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_(None)).limit(1)
 )
-_FORGET_USERS: Final = sa.delete(manifest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_not(None))
-_UNLINK: Final = sa.delete(repository_blob).where(_IN_REPOSITORY, repository_blob.c.blob_id == sa.bindparam("of_blob"))
+_FORGET_USERS: Final = Prepared(
+    sa.delete(manifest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_not(None))
+)
+_UNLINK: Final = Prepared(
+    sa.delete(repository_blob).where(_IN_REPOSITORY, repository_blob.c.blob_id == sa.bindparam("of_blob"))
+)
 
 
 @cache
-def _lease(dialect: str) -> Insert:
+def _lease(dialect: str) -> Prepared:
     statement = insert(dialect, repository_blob)
     longest = greatest(repository_blob.c.leased_until_ms, statement.excluded.leased_until_ms)
-    return statement.on_conflict_do_update(
-        index_elements=["repository_id", "blob_id"], set_={"leased_until_ms": longest}
+    return Prepared(
+        statement.on_conflict_do_update(index_elements=["repository_id", "blob_id"], set_={"leased_until_ms": longest})
     )
 
 
 @cache
-def _make(dialect: str) -> ReturningInsert[tuple[int]]:
-    return insert_or_ignore(dialect, blob_row).returning(blob_row.c.id)
+def _make(dialect: str) -> Prepared:
+    return Prepared(insert_or_ignore(dialect, blob_row).returning(blob_row.c.id))
 
 
 @cache
-def _place(dialect: str) -> Insert:
-    return insert_or_ignore(dialect, placement)
+def _place(dialect: str) -> Prepared:
+    return Prepared(insert_or_ignore(dialect, placement))
 
 
 def blob(txn: Transaction, repository_id: int, digest: Digest) -> Blob | None:
@@ -170,7 +177,7 @@ def readable_source(
     statement = _SOURCES if names is None else _NAMED_SOURCES
     parameters: dict[str, Any] = {"digest": digest, "most": limit}
     candidates = txn.execute(statement, parameters if names is None else parameters | {"names": list(names)}).scalars()
-    found = (by_id(txn, candidate) for candidate in candidates.all())
+    found = (by_id(txn, candidate) for candidate in candidates)
     readable = (one for one in found if one is not None and one.namespace_enabled)
     return next((one for one in readable if role(txn, one, holder_id) is not None), None)
 

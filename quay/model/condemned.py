@@ -35,6 +35,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore, upsert
+from quay.database.prepared import Prepared
 from quay.database.schema import blob, condemned, manifest_blob, placement, repository_blob
 from quay.model import fence
 from quay.oci.errors import Unavailable
@@ -70,9 +71,10 @@ class Condemned:
 
 _DIGEST: Final = blob.c.digest == sa.bindparam("digest")
 _AT: Final = (condemned.c.digest == sa.bindparam("of"), condemned.c.location == sa.bindparam("at"))
-_LOOK: Final = sa.select(condemned.c.claim, condemned.c.gone).where(*_AT)
-_CLEAR: Final = sa.delete(condemned).where(*_AT)
+_LOOK: Final = Prepared(sa.select(condemned.c.claim, condemned.c.gone).where(*_AT))
+_CLEAR: Final = Prepared(sa.delete(condemned).where(*_AT))
 _MINE: Final = condemned.c.claim == sa.bindparam("held")
+_CLEAR_MINE: Final = Prepared(sa.delete(condemned).where(*_AT, _MINE, sa.not_(condemned.c.gone)))
 _NEEDED: Final = sa.or_(
     sa.exists().where(repository_blob.c.blob_id == blob.c.id), sa.exists().where(manifest_blob.c.blob_id == blob.c.id)
 )
@@ -86,6 +88,9 @@ _PLACEMENTS: Final = (
 )
 _FORGET: Final = sa.delete(blob).where(blob.c.id.in_(_IDS))
 _WHOLE: Final = sa.select(blob.c.id).where(_DIGEST).with_for_update()
+_LINKING: Final = Prepared(
+    sa.select(repository_blob.c.repository_id).where(repository_blob.c.blob_id == sa.bindparam("of_blob"))
+)
 _DISPLACE: Final = sa.delete(placement).where(
     placement.c.blob_id == sa.bindparam("of_blob"), placement.c.location == sa.bindparam("at")
 )
@@ -197,7 +202,7 @@ def reinstate(txn: Transaction, held: Condemned) -> bool:
     """The bytes are there and good after all: place them again, if the blob is still known and the claim still ours."""
     blob_id = txn.execute(_WHOLE, {"digest": held.digest}).scalar()
     mine = {"of": held.digest, "at": held.location, "held": held.claim}
-    if blob_id is None or not txn.execute(_CLEAR.where(_MINE, sa.not_(condemned.c.gone)), mine).rowcount:
+    if blob_id is None or not txn.execute(_CLEAR_MINE, mine).rowcount:
         return False
     txn.execute(insert_or_ignore(txn.dialect, placement), {"blob_id": blob_id, "location": held.location})
     moved(txn, blob_id, held.digest)
@@ -225,8 +230,7 @@ def far_claims(txn: Transaction) -> set[tuple[str, int]]:
 
 def moved(txn: Transaction, blob_id: int, digest: Digest) -> None:
     """Announce, for every repository that links the blob, that it is held by other locations than before."""
-    linking = sa.select(repository_blob.c.repository_id).where(repository_blob.c.blob_id == blob_id)
-    for repository_id in txn.execute(linking).scalars():
+    for repository_id in txn.execute(_LINKING, {"of_blob": blob_id}).scalars():
         txn.changed("blob", repository_id, digest)
 
 

@@ -27,6 +27,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction, schema
+from quay.database.prepared import Prepared
 from quay.model.reachability import batches, lock, manifest_changed, review
 from quay.model.repository import Repository
 from quay.model.tag import FOREVER, end_tags, keep, retarget
@@ -72,26 +73,33 @@ class _Parts:
 
 _IN_REPOSITORY: Final = schema.manifest.c.repository_id == sa.bindparam("in_repository")
 _DIGESTS: Final[sa.BindParameter[str]] = sa.bindparam("digests", expanding=True)
-_FIND: Final = sa.select(*(schema.manifest.c[field.name] for field in attrs.fields(StoredManifest))).where(
+_ROWS: Final = sa.select(*(schema.manifest.c[field.name] for field in attrs.fields(StoredManifest))).where(
     _IN_REPOSITORY, schema.manifest.c.digest == sa.bindparam("digest")
 )
-_FIND_STORED: Final = _FIND.where(schema.manifest.c.deleted_ms.is_(None))
-_FIND_REACHABLE: Final = _FIND.where(schema.manifest.c.unreachable_ms.is_(None))
-_BLOBS: Final = (
+_FIND: Final = Prepared(_ROWS)
+_FIND_STORED: Final = Prepared(_ROWS.where(schema.manifest.c.deleted_ms.is_(None)))
+_FIND_REACHABLE: Final = Prepared(_ROWS.where(schema.manifest.c.unreachable_ms.is_(None)))
+_BLOBS: Final = Prepared(
     sa.select(schema.blob.c.digest, schema.blob.c.id, schema.blob.c.size)
     .join(schema.repository_blob, schema.repository_blob.c.blob_id == schema.blob.c.id)
     .where(schema.repository_blob.c.repository_id == sa.bindparam("in_repository"), schema.blob.c.digest.in_(_DIGESTS))
 )
-_CHILDREN: Final = sa.select(
-    schema.manifest.c.digest,
-    schema.manifest.c.id,
-    (schema.manifest.c.size + schema.manifest.c.layers_size).label("size"),
-).where(_IN_REPOSITORY, schema.manifest.c.digest.in_(_DIGESTS), schema.manifest.c.deleted_ms.is_(None))
+_CHILDREN: Final = Prepared(
+    sa.select(
+        schema.manifest.c.digest,
+        schema.manifest.c.id,
+        (schema.manifest.c.size + schema.manifest.c.layers_size).label("size"),
+    ).where(_IN_REPOSITORY, schema.manifest.c.digest.in_(_DIGESTS), schema.manifest.c.deleted_ms.is_(None))
+)
+_STORE: Final = Prepared(sa.insert(schema.manifest).returning(schema.manifest.c.id))
+_NAME_BLOBS: Final = Prepared(sa.insert(schema.manifest_blob))
+_NAME_CHILDREN: Final = Prepared(sa.insert(schema.manifest_child))
+_ADD_LABELS: Final = Prepared(sa.insert(schema.label))
 _ROW: Final = schema.manifest.c.id == sa.bindparam("row")
-_UNDELETE: Final = (
+_UNDELETE: Final = Prepared(
     sa.update(schema.manifest).where(_ROW, schema.manifest.c.deleted_ms.is_not(None)).values(deleted_ms=None)
 )
-_DELETE: Final = (
+_DELETE: Final = Prepared(
     sa.update(schema.manifest).where(_ROW).values(deleted_ms=sa.bindparam("now"), unreachable_ms=sa.bindparam("now"))
 )
 
@@ -180,7 +188,7 @@ def _parts(txn: Transaction, repository_id: int, manifest: Manifest, sparse: boo
 
 
 def _known(
-    txn: Transaction, statement: sa.Select[Any], repository_id: int, digests: Iterable[Digest]
+    txn: Transaction, statement: Prepared, repository_id: int, digests: Iterable[Digest]
 ) -> dict[str, sa.Row[Any]]:
     """The rows that `statement` finds for these digests in the repository, by digest."""
     rows: dict[str, sa.Row[Any]] = {}
@@ -203,9 +211,9 @@ def _incomplete(missing: list[Digest]) -> ManifestBlobUnknown:
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _find(txn: Transaction, statement: sa.Select[Any], repository_id: int, digest: Digest) -> StoredManifest | None:
+def _find(txn: Transaction, statement: Prepared, repository_id: int, digest: Digest) -> StoredManifest | None:
     row = txn.execute(statement, {"in_repository": repository_id, "digest": digest}).first()
-    return None if row is None else StoredManifest(**row._mapping)
+    return None if row is None else StoredManifest(*row)
 
 
 def _store(txn: Transaction, repository_id: int, manifest: Manifest, parts: _Parts) -> StoredManifest:
@@ -226,17 +234,16 @@ def _store(txn: Transaction, repository_id: int, manifest: Manifest, parts: _Par
         "created_ms": txn.now_ms,
         "unreachable_ms": txn.now_ms,
     }
-    inserted = txn.execute(sa.insert(schema.manifest).returning(schema.manifest.c.id), stored | derived)
-    manifest_id: int = inserted.scalar_one()
+    manifest_id: int = txn.execute(_STORE, stored | derived).scalar_one()
     whose = {"manifest_id": manifest_id, "repository_id": repository_id}
-    _insert_all(txn, schema.manifest_blob, [whose | {"blob_id": blob_id} for blob_id in parts.blob_ids])
-    _insert_all(txn, schema.manifest_child, [whose | {"child_digest": digest} for digest in parts.children])
+    _insert_all(txn, _NAME_BLOBS, [whose | {"blob_id": blob_id} for blob_id in parts.blob_ids])
+    _insert_all(txn, _NAME_CHILDREN, [whose | {"child_digest": digest} for digest in parts.children])
     return StoredManifest(id=manifest_id, **stored)
 
 
-def _insert_all(txn: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+def _insert_all(txn: Transaction, statement: Prepared, rows: list[dict[str, Any]]) -> None:
     if rows:
-        txn.execute(sa.insert(table), rows)
+        txn.execute(statement, rows)
 
 
 def _label(txn: Transaction, stored: StoredManifest, labels: Mapping[str, str]) -> None:
@@ -247,7 +254,7 @@ def _label(txn: Transaction, stored: StoredManifest, labels: Mapping[str, str]) 
         whose | {"uuid": str(uuid4()), "key": key, "value": value, "media_type": _media_type_of(value)}
         for key, value in fit[:LABEL_LIMIT]
     ]
-    _insert_all(txn, schema.label, rows)
+    _insert_all(txn, _ADD_LABELS, rows)
 
 
 def _plain(text: str) -> str:

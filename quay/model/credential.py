@@ -7,13 +7,14 @@ What is kept of them is said in `quay.model.secret`; the secret itself is in no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.prepared import Prepared
 from quay.database.schema import credential as table
 from quay.database.schema import namespace as holder
 from quay.model import namespace
@@ -81,7 +82,7 @@ def create(
     }
     made = txn.execute(sa.insert(table).values(**row).returning(table.c.id)).scalar_one()
     txn.changed("credential", made)
-    found = _one(txn, table.c.id == made)
+    found = _one(txn, _NUMBERED, {"number": made})
     assert found is not None, "it was inserted in this transaction"
     return found, secret
 
@@ -92,8 +93,7 @@ def find(txn: Transaction, kind: Kind | Sequence[Kind], secret: str) -> Credenti
     enabled, it says.
     """
     kinds = [kind] if isinstance(kind, str) else kind
-    alive = sa.or_(table.c.expires_ms.is_(None), table.c.expires_ms > txn.now_ms)
-    return _one(txn, table.c.secret_hash == hashed(secret), table.c.kind.in_(kinds), alive)
+    return _one(txn, _SHOWN, {"hashed": hashed(secret), "kinds": kinds, "now": txn.now_ms})
 
 
 def expiry(txn: Transaction, uuid: str) -> int | None:
@@ -144,8 +144,18 @@ _SELECT: Final = (
 )
 
 
-def _one(txn: Transaction, *conditions: sa.ColumnElement[bool]) -> Credential | None:
-    row = txn.execute(_SELECT.where(*conditions)).first()
+_NUMBERED: Final = Prepared(_SELECT.where(table.c.id == sa.bindparam("number")))
+_SHOWN: Final = Prepared(
+    _SELECT.where(
+        table.c.secret_hash == sa.bindparam("hashed"),
+        table.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+        sa.or_(table.c.expires_ms.is_(None), table.c.expires_ms > sa.bindparam("now", type_=sa.BigInteger())),
+    )
+)
+
+
+def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> Credential | None:
+    row = txn.execute(statement, parameters).first()
     if row is None:
         return None
     return Credential(

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
+from quay.database.prepared import Prepared
 from quay.database.schema import namespace as table
 from quay.model import team
 
@@ -54,20 +55,24 @@ class Namespace:
 COLUMNS: Final = tuple(table.c[field.name] for field in attrs.fields(Namespace))
 """What a `Namespace` is made of, in order."""
 
+_NAMED: Final = Prepared(sa.select(*COLUMNS).where(table.c.name == sa.bindparam("called")))
+_REACHED: Final = Prepared(sa.select(*COLUMNS).where(table.c.email == sa.bindparam("by_email")))
+_NUMBERED: Final = Prepared(sa.select(*COLUMNS).where(table.c.id == sa.bindparam("number")))
+
 
 def find(txn: Transaction, name: str) -> Namespace | None:
     """The namespace of exactly this name, robots included."""
-    return _one(txn, table.c.name == name) if _is_name(name) else None
+    return _one(txn, _NAMED, {"called": name}) if _is_name(name) else None
 
 
 def find_by_email(txn: Transaction, email: str) -> Namespace | None:
     """The user or organization with this e-mail address, in whatever case it is written."""
-    return _one(txn, table.c.email == email.lower()) if _is_email(email) else None
+    return _one(txn, _REACHED, {"by_email": email.lower()}) if _is_email(email) else None
 
 
 def by_id(txn: Transaction, namespace_id: int) -> Namespace | None:
     """The namespace with this number."""
-    return _one(txn, table.c.id == namespace_id)
+    return _one(txn, _NUMBERED, {"number": namespace_id})
 
 
 def any_superuser(txn: Transaction) -> bool:
@@ -172,9 +177,9 @@ def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
     txn.execute(sa.update(table).where(table.c.id.in_(sorted(ids))).values(last_accessed_ms=now_ms))
 
 
-def _one(txn: Transaction, condition: sa.ColumnElement[bool]) -> Namespace | None:
-    row = txn.execute(sa.select(*COLUMNS).where(condition)).first()
-    return Namespace(**row._asdict()) if row else None
+def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> Namespace | None:
+    row = txn.execute(statement, parameters).first()
+    return Namespace(*row) if row else None
 
 
 def _create(txn: Transaction, **values: Any) -> Namespace:

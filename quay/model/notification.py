@@ -15,6 +15,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.prepared import Prepared
 from quay.database.schema import delivery
 from quay.database.schema import notification as table
 
@@ -79,7 +80,7 @@ class Delivery:
 _SELECT: Final = sa.select(*table.c)
 _OF_REPOSITORY: Final = _SELECT.where(table.c.repository_id == sa.bindparam("repository")).order_by(table.c.id)
 _ONE: Final = _SELECT.where(table.c.uuid == sa.bindparam("one"), table.c.repository_id == sa.bindparam("repository"))
-_WANTED: Final = (
+_WANTED: Final = Prepared(
     sa.select(table.c.id, table.c.repository_id)
     .where(
         table.c.repository_id.in_(sa.bindparam("repositories", expanding=True)),

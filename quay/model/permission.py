@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import upsert
+from quay.database.prepared import Prepared
 from quay.database.schema import namespace, permission, repository, team, team_member
 from quay.oci.reference import RepositoryName
 
@@ -69,12 +70,15 @@ _REPOSITORY: Final = sa.bindparam("repository", type_=sa.BigInteger)
 _OWNER: Final = sa.bindparam("owner", type_=sa.BigInteger)
 
 _MEMBERSHIP: Final = sa.select(team_member.c.team_id).where(team_member.c.member_id == _HOLDER)
-_ROLES: Final = sa.union_all(
-    sa.select(permission.c.role).where(permission.c.repository_id == _REPOSITORY, permission.c.grantee_id == _HOLDER),
-    sa.select(permission.c.role).where(
-        permission.c.repository_id == _REPOSITORY, permission.c.team_id.in_(_MEMBERSHIP)
-    ),
-    sa.select(team.c.role).where(team.c.organization_id == _OWNER, team.c.role == "admin", team.c.id.in_(_MEMBERSHIP)),
+_ON_IT: Final = sa.select(permission.c.role).where(permission.c.repository_id == _REPOSITORY)
+_ROLES: Final = Prepared(
+    sa.union_all(
+        _ON_IT.where(permission.c.grantee_id == _HOLDER),
+        _ON_IT.where(permission.c.team_id.in_(_MEMBERSHIP)),
+        sa.select(team.c.role).where(
+            team.c.organization_id == _OWNER, team.c.role == "admin", team.c.id.in_(_MEMBERSHIP)
+        ),
+    )
 )
 
 

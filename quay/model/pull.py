@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import greatest, insert
+from quay.database.prepared import Prepared
 from quay.database.schema import manifest, pull, repository, tag
 
 ALL: Final = ""
@@ -47,7 +48,7 @@ def add(txn: Transaction, sums: Mapping[tuple[int, str], Pulls]) -> None:
         txn.execute(_ADD[txn.dialect], rows)
 
 
-def _adding(dialect: str) -> sa.Executable:
+def _adding(dialect: str) -> Prepared:
     # the share lock makes us wait for whoever is deleting the repository, and then find no row
     living = sa.select(
         repository.c.id,
@@ -57,12 +58,14 @@ def _adding(dialect: str) -> sa.Executable:
     )
     living = living.where(repository.c.id == sa.bindparam("of")).with_for_update(read=True, key_share=True)
     adding = insert(dialect, pull).from_select(["repository_id", "subject", "count", "last_ms"], living)
-    return adding.on_conflict_do_update(
-        index_elements=["repository_id", "subject"],
-        set_={
-            "count": pull.c.count + adding.excluded.count,
-            "last_ms": greatest(pull.c.last_ms, adding.excluded.last_ms),
-        },
+    return Prepared(
+        adding.on_conflict_do_update(
+            index_elements=["repository_id", "subject"],
+            set_={
+                "count": pull.c.count + adding.excluded.count,
+                "last_ms": greatest(pull.c.last_ms, adding.excluded.last_ms),
+            },
+        )
     )
 
 

@@ -29,13 +29,14 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.prepared import Prepared
 from quay.database.schema import manifest, manifest_child, repository, tag
 from quay.oci.errors import NameUnknown
 
 _REPOSITORY: Final = sa.bindparam("in_repository", type_=manifest.c.repository_id.type)
 _ROW: Final = sa.select(repository.c.id).where(repository.c.id == sa.bindparam("id"))
-_LOCK: Final = _ROW.with_for_update(key_share=True)
-_SHARE: Final = _ROW.with_for_update(read=True, key_share=True)
+_LOCK: Final = Prepared(_ROW.with_for_update(key_share=True))
+_SHARE: Final = Prepared(_ROW.with_for_update(read=True, key_share=True))
 # The repository of the child is that of its parent's row, not a parameter: with one, SQLite would rather go through all
 # manifests of the repository than through the children of one.
 _CHILDREN: Final = manifest_child.join(
@@ -44,7 +45,7 @@ _CHILDREN: Final = manifest_child.join(
         manifest.c.repository_id == manifest_child.c.repository_id, manifest.c.digest == manifest_child.c.child_digest
     ),
 )
-_MARK: Final = (
+_MARK: Final = Prepared(
     sa.update(manifest)
     .where(manifest.c.id.in_(sa.bindparam("marked", expanding=True)))
     .values(unreachable_ms=sa.bindparam("since", type_=sa.BigInteger()))
@@ -65,7 +66,7 @@ def share(txn: Transaction, repository_id: int) -> None:
     _hold(txn, repository_id, _SHARE)
 
 
-def _hold(txn: Transaction, repository_id: int, statement: sa.Select[tuple[int]]) -> None:
+def _hold(txn: Transaction, repository_id: int, statement: Prepared) -> None:
     if txn.execute(statement, {"id": repository_id}).first() is None:
         raise NameUnknown("This repository has been deleted.", advice="Push again to create it anew.")
 
@@ -116,7 +117,7 @@ def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 @cache
-def _affected(dialect: str) -> sa.Select[Any]:
+def _affected(dialect: str) -> Prepared:
     """
     The seeds and what they keep at any remove, once for each keeper by which it was found: whether it is reachable
     now, and whether it is anchored, that is, kept by a tag or by something reachable that is not itself in question.
@@ -136,14 +137,15 @@ def _affected(dialect: str) -> sa.Select[Any]:
         *outside,
     )
     referrer = sa.exists().where(keeper.c.digest == manifest.c.subject_digest, *outside)
-    return sa.select(
+    found = sa.select(
         affected.c.keeper_id,
         manifest.c.id,
         manifest.c.digest,
         manifest.c.subject_digest,
         manifest.c.unreachable_ms.is_(None).label("reachable"),
         sa.and_(manifest.c.deleted_ms.is_(None), sa.or_(tagged, child, referrer)).label("anchored"),
-    ).join(affected, affected.c.id == manifest.c.id)
+    )
+    return Prepared(found.join(affected, affected.c.id == manifest.c.id))
 
 
 def _closure(dialect: str) -> sa.CTE:

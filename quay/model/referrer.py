@@ -12,6 +12,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.prepared import Prepared
 from quay.database.schema import manifest
 from quay.oci.descriptor import Descriptor
 from quay.oci.reference import Digest
@@ -30,7 +31,7 @@ class Referrer:
     descriptor: Descriptor
 
 
-_ALL: Final = (
+_ROWS: Final = (
     sa.select(
         manifest.c.id,
         manifest.c.media_type,
@@ -48,7 +49,8 @@ _ALL: Final = (
     .order_by(manifest.c.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-_OF_TYPE: Final = _ALL.where(manifest.c.artifact_type == sa.bindparam("artifact_type"))
+_ALL: Final = Prepared(_ROWS)
+_OF_TYPE: Final = Prepared(_ROWS.where(manifest.c.artifact_type == sa.bindparam("artifact_type")))
 
 
 def referrers(

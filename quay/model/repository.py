@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
+from quay.database.prepared import Prepared
 from quay.database.schema import namespace, permission, team, team_member
 from quay.database.schema import repository as table
 from quay.model import prototype, words
@@ -62,24 +63,28 @@ _SELECT: Final = sa.select(
     namespace.c.enabled,
     namespace.c.time_machine_s,
 ).join_from(table, namespace, table.c.namespace_id == namespace.c.id)
+"""What a `Repository` is made of, in order."""
+
+_NAMED: Final = Prepared(_SELECT.where(table.c.name == sa.bindparam("called")))
+_NUMBERED: Final = Prepared(_SELECT.where(table.c.id == sa.bindparam("number")))
 
 
 def find(txn: Transaction, name: RepositoryName) -> Repository | None:
     """The repository of this name."""
-    return _one(txn, table.c.name == str(name))
+    return _one(txn, _NAMED, {"called": str(name)})
 
 
 def by_id(txn: Transaction, repository_id: int) -> Repository | None:
     """The repository with this number."""
-    return _one(txn, table.c.id == repository_id)
+    return _one(txn, _NUMBERED, {"number": repository_id})
 
 
-def _one(txn: Transaction, condition: sa.ColumnElement[bool]) -> Repository | None:
-    row = txn.execute(_SELECT.where(condition)).first()
+def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> Repository | None:
+    row = txn.execute(statement, parameters).first()
     if row is None:
         return None
-    fields = row._asdict() | {"name": RepositoryName(*row.name.split("/", 1))}
-    return Repository(namespace_enabled=fields.pop("enabled"), **fields)
+    number, namespace_id, name, *others = row
+    return Repository(number, namespace_id, RepositoryName(*name.split("/", 1)), *others)
 
 
 def create(
@@ -263,10 +268,10 @@ def _sources_of(txn: Transaction, holder_id: int) -> Iterator[sa.Select[tuple[st
     yield from (_below(name) for name in administered)
 
 
-_OWN: Final[sa.Select[Any]] = sa.select(namespace.c.name).where(
-    namespace.c.id == sa.bindparam("holder"), namespace.c.kind == "user"
+_OWN: Final = Prepared(
+    sa.select(namespace.c.name).where(namespace.c.id == sa.bindparam("holder"), namespace.c.kind == "user")
 )
-_TEAMS: Final[sa.Select[Any]] = (
+_TEAMS: Final = Prepared(
     sa.select(team_member.c.team_id, team.c.role, namespace.c.name)
     .join_from(team_member, team, team_member.c.team_id == team.c.id)
     .join(namespace, team.c.organization_id == namespace.c.id)

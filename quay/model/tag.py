@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import greatest
+from quay.database.prepared import Prepared
 from quay.database.schema import manifest, tag
 from quay.model.reachability import lock, review
 from quay.oci.errors import TagImmutable
@@ -89,9 +90,10 @@ LIFETIMES: Final = sa.select(
     manifest.c.layers_size,
     manifest.c.media_type,
 ).join(manifest, manifest.c.id == tag.c.manifest_id)
+"""What a `TagRow` is made of, in order."""
 
-_CURRENT: Final = LIFETIMES.where(_IN_REPOSITORY, _NAMED, tag.c.end_ms.is_(None))
-_NAMES: Final = (
+_CURRENT: Final = Prepared(LIFETIMES.where(_IN_REPOSITORY, _NAMED, tag.c.end_ms.is_(None)))
+_NAMES: Final = Prepared(
     sa.select(tag.c.name)
     .where(
         _IN_REPOSITORY,
@@ -111,17 +113,24 @@ END: Final = (
         )
     )
 )
-_END_ROW: Final = END.where(tag.c.id == sa.bindparam("row"))
-_END_MANIFEST: Final = END.where(tag.c.manifest_id == sa.bindparam("of_manifest")).returning(tag.c.name, tag.c.hidden)
-_LOCKED: Final = sa.select(tag.c.name).where(
-    tag.c.manifest_id == sa.bindparam("of_manifest"), tag.c.end_ms.is_(None), tag.c.immutable
+_BEGIN: Final = Prepared(sa.insert(tag))
+_END_ROW: Final = Prepared(END.where(tag.c.id == sa.bindparam("row")))
+_END_MANIFEST: Final = Prepared(
+    END.where(tag.c.manifest_id == sa.bindparam("of_manifest")).returning(tag.c.name, tag.c.hidden)
 )
-_EXTEND_HIDDEN: Final = (
+_LOCKED: Final = Prepared(
+    sa.select(tag.c.name).where(
+        tag.c.manifest_id == sa.bindparam("of_manifest"), tag.c.end_ms.is_(None), tag.c.immutable
+    )
+)
+_EXTEND_HIDDEN: Final = Prepared(
     sa.update(tag)
     .where(tag.c.manifest_id == sa.bindparam("of_manifest"), tag.c.end_ms.is_(None), tag.c.hidden)
     .values(expires_ms=greatest(tag.c.expires_ms, sa.bindparam("until", type_=sa.BigInteger())))
 )
-_REACHABLE: Final = sa.select(manifest.c.unreachable_ms.is_(None)).where(manifest.c.id == sa.bindparam("of_manifest"))
+_REACHABLE: Final = Prepared(
+    sa.select(manifest.c.unreachable_ms.is_(None)).where(manifest.c.id == sa.bindparam("of_manifest"))
+)
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +145,7 @@ def tags(txn: Transaction, repository_id: int, *, after: str | None, limit: int)
     """The names after `after`, in byte order, at most `limit`; as cheap at the end of the list as at its beginning."""
     floor = max(after or "", BELOW_EVERY_TAG)
     parameters = {"in_repository": repository_id, "after": floor, "now": txn.now_ms, "most": limit}
-    return list(txn.execute(_NAMES, parameters).scalars())
+    return txn.execute(_NAMES, parameters).scalars()
 
 
 # --- changing -----------------------------------------------------------------------------------------------------
@@ -289,7 +298,7 @@ def _immutable(name: str, what: str) -> TagImmutable:
 def current_row(txn: Transaction, repository_id: int, name: str) -> TagRow | None:
     """The row of the tag that has no end, also if its expiry has passed."""
     row = txn.execute(_CURRENT, {"in_repository": repository_id, "named": name}).first()
-    return None if row is None else TagRow(**row._mapping)
+    return None if row is None else TagRow(*row)
 
 
 def _begin(
@@ -303,7 +312,7 @@ def _begin(
     **flags: bool,
 ) -> None:
     row = {"repository_id": repository_id, "name": name, "manifest_id": manifest_id}
-    txn.execute(sa.insert(tag), {**row, "start_ms": start_ms, "expires_ms": expires_ms, **flags})
+    txn.execute(_BEGIN, {**row, "start_ms": start_ms, "expires_ms": expires_ms, **flags})
 
 
 def _prolong(txn: Transaction, repository_id: int, row: TagRow, expires_after_s: int | None) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from quay.database import Transaction
 from quay.database.engines import contains
+from quay.database.prepared import Prepared
 from quay.database.schema import manifest, namespace, repository, tag
 from quay.model import attachment, pull
 from quay.model.reachability import forsake, lock, review, undelete
@@ -29,9 +30,9 @@ _LIMIT: Final = sa.bindparam("most", type_=sa.Integer())
 _LIFETIMES: Final = LIFETIMES.where(
     _IN_REPOSITORY, sa.not_(tag.c.hidden), tag.c.id < sa.bindparam("before", type_=tag.c.id.type)
 ).order_by(tag.c.id.desc())
-_HISTORY: Final = _LIFETIMES.limit(_LIMIT)
-_HISTORY_OF_TAG: Final = _HISTORY.where(_NAMED)
-_TIME_MACHINE: Final = (
+_HISTORY: Final = Prepared(_LIFETIMES.limit(_LIMIT))
+_HISTORY_OF_TAG: Final = Prepared(_LIFETIMES.where(_NAMED).limit(_LIMIT))
+_TIME_MACHINE: Final = Prepared(
     sa.select(namespace.c.time_machine_s)
     .join(repository, repository.c.namespace_id == namespace.c.id)
     .where(repository.c.id == sa.bindparam("in_repository"))
@@ -75,7 +76,7 @@ def tag_history(
         found = txn.execute(_HISTORY, parameters)
     else:
         found = txn.execute(_HISTORY_OF_TAG, parameters | {"named": name})
-    return [TagRow(**row._mapping) for row in found]
+    return [TagRow(*row) for row in found]
 
 
 def lifetimes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 import sqlalchemy as sa
@@ -116,9 +117,39 @@ class Client:
         self.txn.now_ms += int(seconds * 1000)
 
 
+class _Overheard:
+    """A cursor of the driver, which notes what it executes."""
+
+    def __init__(self, cursor: Any, sent: list[tuple[str, object]]) -> None:
+        self._cursor = cursor
+        self._sent = sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def execute(self, statement: str, parameters: object) -> None:
+        self._sent.append((statement, parameters))
+        self._cursor.execute(statement, parameters)
+
+    def executemany(self, statement: str, parameters: Sequence[object]) -> None:
+        self._sent.append((statement, parameters[0]))
+        self._cursor.executemany(statement, parameters)
+
+
 @contextmanager
 def statements(txn: Transaction) -> Iterator[list[tuple[str, object]]]:
     """What is sent to the engine meanwhile, with its parameters; many executions of one statement count once."""
+    with unprepared(txn) as sent:
+        txn._driver.cursor = _Overheard(txn.connection.connection.cursor(), sent)  # type: ignore[assignment]
+        try:
+            yield sent
+        finally:
+            txn._driver.cursor = None
+
+
+@contextmanager
+def unprepared(txn: Transaction) -> Iterator[list[tuple[str, object]]]:
+    """Of `statements`, those that go by way of SQLAlchemy."""
     sent: list[tuple[str, object]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: object, _context: object, _many: bool) -> None:

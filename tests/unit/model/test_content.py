@@ -14,19 +14,23 @@ from quay.database.engines import explain
 from quay.database.schema import blob as blob_row
 from quay.database.schema import label, manifest_blob, manifest_child, repository_blob
 from quay.database.schema import manifest as manifest_row
-from quay.model.blob import BlobInUse, unlink_blob
+from quay.model import pull, repository
+from quay.model.audit import Entry, append
+from quay.model.blob import BlobInUse, mount_blob, unlink_blob
 from quay.model.content import NAMED_AS_MISSING, delete_manifest, manifest
+from quay.model.permission import role
 from quay.model.reachability import _affected
 from quay.model.referrer import referrers
 from quay.model.repository import Repository, delete
-from quay.model.tag import delete_tag, resolve_tag
-from quay.model.time_machine import expire_tags, restore_tag
+from quay.model.tag import delete_tag, resolve_tag, tags
+from quay.model.time_machine import expire_tags, expired_tag, restore_tag
+from quay.model.upload import begin_upload, end_upload, find_upload
 from quay.oci.descriptor import Descriptor
 from quay.oci.errors import ManifestBlobUnknown, NameUnknown
 from quay.oci.manifest import Manifest, parse
 from quay.oci.media_types import DOCKER_FOREIGN_LAYER_GZIP, OCI_INDEX, OCI_LAYER_GZIP
 from quay.oci.reference import Digest, Tag
-from tests.unit.model.pushing import HOUR, Client, image, index, statements
+from tests.unit.model.pushing import HOUR, Client, image, index, statements, unprepared
 
 
 @pytest.fixture
@@ -352,6 +356,34 @@ def test_a_thousand_children(client: Client) -> None:
     assert not readable(client, children[-1])
 
 
+def test_goes_past_sqlalchemy(client: Client) -> None:
+    """What pushes, pulls, tries again and deletes an image is prepared: SQLAlchemy does not hear of any of it."""
+    app = image("app", layers=["base"])
+    changed = image("app", layers=["base", "more"], subject=app)
+    with unprepared(client.txn) as heard:
+        begin_upload(client.txn, "an upload", client.repository.id, "somebody", "local")
+        assert find_upload(client.txn, "an upload", repository_id=client.repository.id, owner="somebody")
+        assert end_upload(client.txn, "an upload")
+        for _ in range(2):
+            client.push(app, "latest")
+            client.push(changed, "latest")
+            client.put(index(app, changed), labels={"maintainer": "somebody", "version": "1"})
+        found = repository.find(client.txn, client.repository.name)
+        assert found is not None
+        assert mount_blob(client.txn, found.id, found.id, Digest.of(b"base"), lease_s=HOUR)
+        assert role(client.txn, found, 987) is None
+        assert tags(*client.at, after=None, limit=10) == ["latest"]
+        assert resolve_tag(*client.at, "latest")
+        assert expired_tag(*client.at, "never") is None
+        assert readable(client, app)
+        assert referrers(*client.at, app.digest, artifact_type=None, limit=10)
+        append(client.txn, [Entry(kind="push_repo", repository_id=found.id)] * 2)
+        pull.add(client.txn, {(found.id, subject): pull.Pulls(1, 1) for subject in ("", "latest")})
+        assert delete_tag(*client.at, "latest")
+        delete_manifest(*client.at, changed.digest)
+    assert heard == []
+
+
 def _link_all(client: Client, blobs: list[Descriptor]) -> None:
     rows = [{"digest": one.digest, "size": one.size, "created_ms": 0} for one in blobs]
     client.txn.execute(sa.insert(blob_row), rows)
@@ -361,7 +393,7 @@ def _link_all(client: Client, blobs: list[Descriptor]) -> None:
 
 def test_review_looks_at_what_hangs_on_it(client: Client) -> None:
     """No push looks at all manifests of the repository: it goes from parents to children, also without statistics."""
-    review = _affected(client.txn.dialect).params(in_repository=client.repository.id, seeds=[1])
+    review = _affected(client.txn.dialect).statement.params(in_repository=client.repository.id, seeds=[1])
     plan = explain(client.txn.connection, review)
     for line in plan.text.splitlines():
         assert not line.endswith("(repository_id=?)"), plan.text

@@ -345,5 +345,5 @@ def test_page_of_the_catalog_costs_a_page(filled: tuple[Transaction, int, list[s
 def test_role_costs_a_lookup(filled: tuple[Transaction, int, list[str]]) -> None:
     """The one query behind a role scans no large table, however many repositories there are."""
     txn, robot_id, _ = filled
-    plan = explain(txn.connection, permission._ROLES.params(repository=1, owner=1, holder=robot_id))
+    plan = explain(txn.connection, permission._ROLES.statement.params(repository=1, owner=1, holder=robot_id))
     assert not plan.scans & {"permission", "repository", "namespace"}, plan.text
