@@ -250,7 +250,9 @@ class Database(Service):
     async def _see_to(self, f: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call what follows a commit. That is done, so a failure here is logged and not the caller's."""
         try:
-            await maybeDeferred(f, *args, **kwargs)
+            outcome = f(*args, **kwargs)
+            if outcome is not None:
+                await maybeDeferred(lambda: outcome)
         except Exception:
             self._log.failure("After a commit, {f} failed", f=f)
 

@@ -112,6 +112,7 @@ def _report(run: Run, path: Path) -> None:
         medians = {name: report.number(sample.value) for name, sample in result.medians.items()}
         print(f"{result.scenario.name}: {result.failure or medians}", file=sys.stderr, flush=True)
     print(report.table(results))
+    print(f"\n{report.stalls(results)}")
     report.write(path, results)
     print(f"\nEvery round: {path}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -41,7 +41,8 @@ class Timing:
 class Sample:
     """
     One round of one scenario: `value` in the scenario's unit, latencies in milliseconds, CPU of the server in seconds
-    and, per operation, in milliseconds, of the client as a share of its core, and the server's largest memory in MiB.
+    and, per operation, in milliseconds, of the client as a share of its core, the server's largest memory in MiB, and a
+    bound for the longest stall of its reactor in milliseconds, 0 where there is none.
     """
 
     value: float
@@ -51,6 +52,17 @@ class Sample:
     cpu_ms_each: float
     client_share: float
     peak_mib: float
+    stall_ms: float = 0.0
+
+
+def longest_stall(before: Mapping[float, int], after: Mapping[float, int]) -> float:
+    """
+    What no stall in between exceeded, in milliseconds, by a histogram of seconds with what is below each bound counted
+    in; `before` is empty for a process that has begun meanwhile.
+    """
+    counts = [after[bound] - before.get(bound, 0) for bound in sorted(after)]
+    within = [bound for bound, count in zip(sorted(after), counts, strict=True) if count == counts[-1]]
+    return within[0] * 1000 if counts and counts[-1] else 0.0
 
 
 def median(samples: Sequence[Sample]) -> Sample:

@@ -15,14 +15,17 @@ from tests.benchmarks.run import Result
 
 COSTS: Final = {"p50_ms": "p50 ms", "p99_ms": "p99 ms", "cpu_ms_each": "CPU ms each", "peak_mib": "peak MiB"}
 
+STALL_MS: Final = 50.0
+
 
 def table(results: Sequence[Result]) -> str:
     """
     Markdown: medians, ratios (more than 1: ours is better), what an operation costs each server, in the order of the
-    servers, and whether the target is reached.
+    servers, a bound for the stalls of our reactor, and whether the target is reached.
     """
     servers = list(dict.fromkeys(name for result in results for name in result.samples))
-    heads = ["scenario", "unit", *servers, *(f"× {peer}" for peer in servers[1:]), *COSTS.values(), "target", ""]
+    ratios = (f"× {peer}" for peer in servers[1:])
+    heads = ["scenario", "unit", *servers, *ratios, *COSTS.values(), "stall ms", "target", ""]
     lines = [heads, ["---"] * len(heads), *(_row(result, servers) for result in results)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -38,9 +41,17 @@ def _row(result: Result, servers: Sequence[str]) -> list[str]:
         *(_cell(sample, "value") for sample in medians),
         *(number(result.ratios.get(peer)) for peer in servers[1:]),
         *(" / ".join(_cell(sample, cost) for sample in medians if sample) for cost in COSTS),
+        f"≤ {number(result.stall_ms)}" if result.stall_ms else "",
         target,
         ("met" if result.met else "**missed**") if target else "",
     ]
+
+
+def stalls(results: Sequence[Result]) -> str:
+    """The longest stall of our reactor in all of it, and whether that is short enough."""
+    longest = max((result.stall_ms for result in results), default=0.0)
+    verdict = "met" if longest <= STALL_MS else "missed"
+    return f"The reactor never stood still for more than {number(longest)} ms (target ≤ {STALL_MS:g}: {verdict})."
 
 
 def _cell(sample: Sample | None, field: str) -> str:

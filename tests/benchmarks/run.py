@@ -13,7 +13,7 @@ import attrs
 
 from tests.benchmarks import process
 from tests.benchmarks.dataset import Sizes
-from tests.benchmarks.measures import Sample, Timing, median, ratio
+from tests.benchmarks.measures import Sample, Timing, longest_stall, median, ratio
 from tests.benchmarks.rounds import Rounds, Work
 from tests.benchmarks.scenarios import Kind, Scenario
 from tests.benchmarks.servers import Server, Setting, cached_dataset
@@ -36,6 +36,11 @@ class Result:
         """How many times better ours is than each peer."""
         ours, *peers = self.medians.items()
         return {name: ratio(ours[1].value, peer.value, self.scenario.unit) for name, peer in peers}
+
+    @property
+    def stall_ms(self) -> float:
+        """What no stall of our reactor exceeded in any of the rounds."""
+        return max((sample.stall_ms for samples in self.samples.values() for sample in samples), default=0.0)
 
     @property
     def met(self) -> bool:
@@ -142,6 +147,7 @@ def _metered(scenario: Scenario, server: Server, before: int, load: Callable[[],
     running = Path(f"/proc/{before}").exists()
     if running:
         process.forget_peak(before)
+    stalls = server.stalls() if running else {}
     spent = process.cpu_seconds(before) if running else 0.0
     began, client = time.monotonic(), _client_seconds()
     timing = load()
@@ -155,6 +161,7 @@ def _metered(scenario: Scenario, server: Server, before: int, load: Callable[[],
         cpu_ms_each=cpu * 1000 / timing.operations,
         client_share=client / wall,
         peak_mib=process.memory_mib(server.pid, "VmHWM"),
+        stall_ms=longest_stall(stalls, server.stalls()),
     )
 
 

@@ -10,6 +10,7 @@ import abc
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -30,6 +31,7 @@ PATIENCE: Final = 60.0
 VERSION: Final = "v3.1.1"
 MODULE: Final = "github.com/distribution/distribution/v3/cmd/registry"
 PASSWORD: Final = "password123"
+_STALLS: Final = re.compile(r'^quay_reactor_stall_seconds_bucket{le="([^"]+)"} (\S+)$', re.MULTILINE)
 
 
 class PeerMissing(Exception):
@@ -78,6 +80,10 @@ class Server(abc.ABC):
         return {}
 
     def catalog_rights(self) -> dict[str, str]:
+        return {}
+
+    def stalls(self) -> dict[float, int]:
+        """How often its reactor stood still for up to so many seconds; empty if it has none."""
         return {}
 
     def connect(self) -> Connection:
@@ -133,6 +139,11 @@ class Ours(Server):
 
     def catalog_rights(self) -> dict[str, str]:
         return self._token("registry:catalog:*")
+
+    def stalls(self) -> dict[float, int]:
+        with self.connect() as connection:
+            metrics = connection.ask("GET", "/metrics", {}).expect(200).body.decode()
+        return {float(bound): int(float(count)) for bound, count in _STALLS.findall(metrics)}
 
     def _token(self, scope: str) -> dict[str, str]:
         credentials = base64.b64encode(f"{dataset.OWNER}:{PASSWORD}".encode()).decode()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks.measures import Sample, Target, Timing, median, quantile, ratio
+from tests.benchmarks.measures import Sample, Target, Timing, longest_stall, median, quantile, ratio
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
@@ -33,6 +33,21 @@ def test_the_median_of_rounds_is_taken_field_by_field():
     """One slow round changes neither the value nor the cost."""
     samples = [Sample(value, value, value, value, value, value, value) for value in (1.0, 900.0, 2.0)]
     assert median(samples) == Sample(2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bound"),
+    [
+        ({0.01: 5, 0.05: 6, math.inf: 6}, {0.01: 9, 0.05: 10, math.inf: 10}, 10.0),
+        ({0.01: 5, 0.05: 6, math.inf: 6}, {0.01: 9, 0.05: 11, math.inf: 11}, 50.0),
+        ({}, {0.01: 9, 0.05: 9, math.inf: 10}, math.inf),
+        ({0.01: 5, math.inf: 5}, {0.01: 5, math.inf: 5}, 0.0),
+        ({}, {}, 0.0),
+    ],
+)
+def test_the_longest_stall_is_bounded_by_the_last_bucket_that_was_hit(before, after, bound):
+    """What was counted before the round does not count; a round without a tick has no stall."""
+    assert longest_stall(before, after) == bound
 
 
 @pytest.mark.parametrize(("unit", "expected"), [("req/s", 2.0), ("MB/s", 2.0), ("ms", 0.5), ("MiB", 0.5)])

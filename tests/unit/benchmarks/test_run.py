@@ -21,7 +21,7 @@ BRIEF = ("push-tiny-c4", "push-1MiB-streamed", "tls-blob-1MiB-c4", "tags-last", 
 
 
 def _sample(value):
-    return Sample(value, 1.0, 2.0, 3.0, 4.0, 0.5, 100.0)
+    return Sample(value, 1.0, 2.0, 3.0, 4.0, 0.5, 100.0, value)
 
 
 def _run(tmp_path, deadline):
@@ -39,6 +39,7 @@ def test_every_kind_of_scenario_is_measured(tmp_path, monkeypatch):
     for result in results:
         assert result.medians["ours"].value > 0
         assert result.medians["ours"].peak_mib > 10
+        assert result.stall_ms > 0
 
 
 def test_when_the_time_is_over_nothing_more_is_measured(tmp_path, monkeypatch):
@@ -55,7 +56,14 @@ def test_the_table_has_medians_ratios_and_verdicts():
     result = Result(scenario, {"ours": [_sample(90.0), _sample(100.0)], "v3": [_sample(50.0)]})
     *_, row = report.table([result]).splitlines()
     assert row.startswith("| push | push/s | 95 | 50 | 1.9 | 1 / 1 |")
-    assert row.endswith("| ≥ 2× | **missed** |")
+    assert row.endswith("| ≤ 100 | ≥ 2× | **missed** |")
+
+
+@pytest.mark.parametrize(("worst", "verdict"), [(50.0, "met"), (50.1, "missed")])
+def test_the_longest_stall_of_all_has_a_verdict(worst, verdict):
+    """One round of one scenario is enough to miss it."""
+    results = [Result(SCENARIOS[0], {"ours": [_sample(1.0), _sample(worst), _sample(2.0)]})]
+    assert f"{verdict})" in report.stalls(results)
 
 
 def test_a_scenario_that_failed_says_why_and_is_not_met():
