@@ -51,6 +51,16 @@ def test_another_location(client: Client) -> None:
     assert second.locations == ("east", "west")
 
 
+def test_what_a_link_announces(client: Client, repositories: list[Repository]) -> None:
+    """All repositories that link a blob hear of another location; of one where it was already, only the new link's."""
+    here, there = (Transaction(client.txn.connection, client.txn.now_ms) for _ in range(2))
+    link_blob(*client.at, DIGEST, 5, "west", lease_s=HOUR)
+    link_blob(here, repositories[1].id, DIGEST, 5, "west", lease_s=HOUR)
+    link_blob(there, repositories[1].id, DIGEST, 5, "east", lease_s=HOUR)
+    assert here.changes == (("blob", repositories[1].id, DIGEST),)
+    assert set(there.changes) == {("blob", repository.id, DIGEST) for repository in repositories}
+
+
 def test_lease_grows(client: Client) -> None:
     """A lease is made longer by the next one, and never shorter."""
     link_blob(*client.at, DIGEST, 5, "local", lease_s=HOUR)
