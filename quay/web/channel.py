@@ -68,6 +68,9 @@ log = Logger()
 TLS_HANDSHAKE = b"\x16\x03"
 """What a client begins with that tries https first, as engines do: refused at once, it goes on with http."""
 
+AHEAD = 16 * 1024
+"""So many bytes of requests are taken before their turn has come, and what one read brings on top."""
+
 
 class Phase(Enum):
     """What a connection is waiting for."""
@@ -173,7 +176,7 @@ class RegistryChannel(Patience, http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self._phase is Phase.IDLE:
             if self.paused:
-                self._dataBuffer.append(data)
+                self._keep_for_later(data)
                 return
             if self._is_answered_at_once(data):
                 return
@@ -372,8 +375,17 @@ class RegistryChannel(Patience, http.HTTPChannel):
             self._check_framing_ratio(len(data))
         if self._phase in _DEAF:
             self._discard(data)
+        elif self._phase is Phase.ANSWER:
+            self._keep_for_later(data)
         else:
             super().rawDataReceived(data)
+
+    def _keep_for_later(self, data: bytes) -> None:
+        """What the next requests are made of, whose turn has not come: a little of it, and no more is read."""
+        # Not calling up: there it has no end as long as the client does not read the answer that is on its way.
+        self._dataBuffer.append(data)
+        if sum(map(len, self._dataBuffer)) > AHEAD:
+            self._networkProducer.pauseProducing()
 
     def _check_framing_ratio(self, arrived: int) -> None:
         allowed = self.limits.drain_bytes + self.limits.framing_ratio * self.requests[0].body.received
@@ -440,6 +452,7 @@ class RegistryChannel(Patience, http.HTTPChannel):
         if self.paused and not self._waitingForTransport and self._phase is not Phase.CLOSED:
             self.paused = False
             waiting, self._dataBuffer = b"".join(self._dataBuffer), []
+            self._networkProducer.resumeProducing()
             if waiting:
                 self.dataReceived(waiting)
 

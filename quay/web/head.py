@@ -137,14 +137,15 @@ class Head:
 class HeadReader:
     """
     Takes the bytes of one head as they come; each line is checked as soon as it is there, and all of them are counted.
-    `rest` is what followed the head. One empty line may precede it (RFC 9112 section 2.2).
+    `rest` is what followed the head; it `is_fresh` until something came. One empty line may precede a head (RFC 9112
+    section 2.2).
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes = 0
         self._unread = b""
-        self._may_skip = True
+        self._skipped = False  # an empty line
         self.is_fresh = True
         self._first = (b"", b"", b"")
         self._headers = Headers()
@@ -154,8 +155,8 @@ class HeadReader:
     def take(self, data: bytes) -> Head | None:
         """The head, if `data` ends it. Raises the `InvalidRequest` that it is, where it is one."""
         data, self.is_fresh = self._unread + data, False
-        if self._may_skip and data.startswith(CRLF):
-            data, self._may_skip = data[2:], False
+        if not self._skipped and not self.lines and data.startswith(CRLF):
+            data, self._skipped = data[2:], True
         if self.lines and data.startswith(CRLF):  # the line before it is read already
             lines, ended, self.rest = [], True, data[2:]
         else:

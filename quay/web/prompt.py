@@ -17,7 +17,8 @@ class PromptConnection(Server):
     """
     A TCP connection whose `write` sends. Whatever the socket does not take waits for the reactor, as it always would.
 
-    Private names of FileDescriptor that are used here: `_tempDataLen` (bytes that were written and not yet looked at).
+    Private names of FileDescriptor that are used here: `_tempDataLen` (bytes that were written and not yet looked at),
+    `_writeDisconnecting` (the client is to be told that nothing more comes).
     """
 
     _held = False
@@ -43,7 +44,8 @@ class PromptConnection(Server):
     def _may_send(self) -> bool:
         """Whether there is something to send that nothing goes before, and nobody is to be told when it has left."""
         untold = self.producer is None or (self.streamingProducer and not self.producerPaused)
-        return bool(self._tempDataLen) and not self.dataBuffer and not self.disconnecting and untold
+        ending = self.disconnecting or self._writeDisconnecting
+        return bool(self._tempDataLen) and not self.dataBuffer and not ending and untold
 
 
 def send_promptly(port: Port) -> None:

@@ -531,6 +531,42 @@ class RequestsTests(ChannelTestCase):
         self.clock.pump([0] * 60)
         self.assertEqual(len(self.resource.requests), 51)
 
+    def test_what_comes_before_its_turn_is_bounded(self):
+        """A client that reads no answer and sends on is not read for long, and goes on when it has read."""
+        for full in (False, True):
+            self.setUp()
+            self.resource.answer = lambda request: None
+            self.send(GET % b"first")
+            if full:
+                self.channel.pauseProducing()
+            self.send(GET % (b"x" * 8000))
+            self.assertEqual(self.transport.producerState, "producing")
+            self.send(GET % (b"y" * 8000) + b"GET /last")
+            self.send(b"z" * 1000)
+            self.assertEqual(self.transport.producerState, "paused")
+            if full:
+                self.channel.resumeProducing()
+            self.resource.answer = lambda request: self.finish(request)
+            self.finish(self.resource.requests[0])
+            self.clock.pump([0] * 4)
+            self.assertEqual(self.transport.producerState, "producing")
+            self.send(b" HTTP/1.1\r\nHost: r\r\n\r\n")
+            self.assertEqual([len(request.path) for request in self.resource.requests], [6, 8001, 8001, 1005])
+
+    def test_a_flood_while_the_next_request_waits(self):
+        """The same while it is the next request that waits for the client to read."""
+        self.resource.answer = lambda request: self.finish(request)
+        self.channel.callLater = self.clock.callLater
+        self.send(GET % b"a" + GET % b"b")
+        self.channel.pauseProducing()
+        self.clock.pump([0] * 3)
+        for _ in range(3):
+            self.send(GET % (b"x" * 8000))
+        self.assertEqual((len(self.resource.requests), self.transport.producerState), (1, "paused"))
+        self.channel.resumeProducing()
+        self.clock.pump([0] * 6)
+        self.assertEqual((len(self.resource.requests), self.transport.producerState), (5, "producing"))
+
     def test_loan_of_the_transport(self):
         """A loan that begins while the buffer is full ends with the buffer empty: pipelined requests go on."""
         self.send(GET % b"a")
