@@ -143,11 +143,11 @@ class Appliance(Service):
         await self.core.start()
         for worker in self._workers:
             worker.startService()
-        self._watchdog.startService()
         _spare_the_collector()
         front = front_of(self._reactor, self.core, self._metrics, self._restarts, self._workers)
         self._site.resource, self._site.express = front, front.express
         self._plain_site.resource = plain_front_of(self._reactor, self.core)
+        self._watchdog.startService()  # from here on there is somebody to be kept waiting
         for line in await self._greeting():
             log.info("{line}", line=line)
         self.supervision.ready(f"quay {__version__} serves {', '.join(map(self._url, self.ports))}")

@@ -8,9 +8,17 @@ system calls and a turn of the reactor for every answer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
+from OpenSSL.SSL import WantReadError
+from twisted.internet.interfaces import ITransport
 from twisted.internet.tcp import Port, Server
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+
+RECORD: Final = 16 * 1024
+RECORD_COST: Final = 64
+"""What a record of TLS holds, and more than it adds to that, in bytes."""
 
 
 class PromptConnection(Server):
@@ -21,6 +29,7 @@ class PromptConnection(Server):
     `_writeDisconnecting` (the client is to be told that nothing more comes).
     """
 
+    SEND_LIMIT = 1024 * 1024  # what is given to the kernel at a time; what is cut at it is copied
     _held = False
 
     @contextmanager
@@ -48,6 +57,38 @@ class PromptConnection(Server):
         return bool(self._tempDataLen) and not self.dataBuffer and not ending and untold
 
 
+class PromptTLS(BufferingTLSTransport):
+    """
+    TLS on such a connection: the records that one write becomes leave together.
+
+    Private names of TLSMemoryBIOProtocol that are used here: `_write` and `_flushSendBIO`, which are overridden;
+    `_tlsConnection`.
+    """
+
+    transport: ITransport
+    _gathering = False
+
+    def _write(self, data: bytes) -> None:
+        self._gathering = True
+        try:
+            super()._write(data)
+        finally:
+            self._gathering = False
+        self._pass_on(len(data) + (len(data) // RECORD + 1) * RECORD_COST)
+
+    def _flushSendBIO(self) -> None:
+        if not self._gathering:
+            super()._flushSendBIO()
+
+    def _pass_on(self, most: int) -> None:
+        with suppress(WantReadError):  # there is nothing, or nothing more
+            while len(data := self._tlsConnection.bio_read(most)) == most:
+                self.transport.write(data)
+            self.transport.write(data)
+
+
 def send_promptly(port: Port) -> None:
     """Let the connections that `port` accepts be such ones."""
     port.transport = PromptConnection
+    if isinstance(port.factory, TLSMemoryBIOFactory):
+        port.factory.protocol = PromptTLS

@@ -25,7 +25,7 @@ from quay.web.body import ClientGone
 from quay.web.pace import HeldSource, Pace, PagedFile
 from quay.web.request import RegistryRequest
 
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 512 * 1024
 SENDFILE_BYTES: Final = 1024 * 1024
 STALL_SECONDS: Final = 120
 SOCKET_BYTES: Final = 4 * 1024 * 1024

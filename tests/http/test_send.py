@@ -30,6 +30,7 @@ from quay.web import send
 from quay.web.body import ClientGone
 from quay.web.channel import RegistrySite
 from quay.web.pace import PagedFile
+from quay.web.prompt import send_promptly
 from quay.web.respond import run_handler
 from quay.web.send import READ_BYTES, STALL_SECONDS, send_source
 
@@ -374,6 +375,7 @@ class SocketTestCase(TestCase):
         self.blob.opened = lambda: FileSource(self.path, self.pool)
         self.site = RegistrySite(self.blob, reactor=reactor)
         self.port = self.listen()
+        send_promptly(self.port)
         self.addCleanup(self.port.stopListening)
 
     def listen(self):

@@ -1,14 +1,23 @@
 """What is written to a connection leaves at once, in order, and whatever does not fit as ever."""
 
+import contextlib
 import socket
+import ssl
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 from twisted.internet.interfaces import IPullProducer, IPushProducer
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from quay.web.prompt import PromptConnection
+from quay.service.tls import Certificates
+from quay.setup import CertificateFiles
+from quay.web.prompt import PromptConnection, send_promptly
 
 MUCH = 8 * 1024 * 1024
 
@@ -172,3 +181,94 @@ def test_a_producer_that_is_paused(reactor, ends):
     assert (producer.paused, reactor.writers) == (True, {connection})
     assert len(everything(connection, theirs)) == 1 + MUCH
     assert not producer.paused
+
+
+# --- TLS
+
+
+class Written(StringTransport):
+    """How often something was written."""
+
+    times = 0
+
+    def write(self, data):
+        self.times += 1
+        super().write(data)
+
+
+class Client:
+    """The other end of a TLS connection, in memory."""
+
+    def __init__(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+
+    def shake_hands(self, server):
+        for _ in range(2):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self._tls.do_handshake()
+            self.talk(server)
+
+    def talk(self, server):
+        """Let the server hear what there is, and hear it."""
+        if said := self._outgoing.read():
+            server.dataReceived(said)
+        self._incoming.write(server.transport.value())
+        server.transport.clear()
+
+    def read(self):
+        got = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while piece := self._tls.read(MUCH):
+                got += piece
+        return got
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def tls(tmp_path, clock):
+    """Our end of a TLS connection."""
+    files = CertificateFiles(tmp_path)
+    files.make(("registry.example.org",), datetime.now(UTC))
+    certificates = Certificates(files.server, files.server)
+    certificates.load()
+    factory = TLSMemoryBIOFactory(certificates, False, Factory.forProtocol(Protocol), clock)
+    send_promptly(SimpleNamespace(factory=factory))
+    made = factory.buildProtocol(None)
+    made.makeConnection(Written())
+    return made
+
+
+@pytest.fixture
+def client(tls):
+    """The other end, which has shaken hands."""
+    made = Client()
+    made.shake_hands(tls)
+    return made
+
+
+def test_records_leave_together(tls, client):
+    """What one write becomes, however many records that are, leaves in one piece; the other end reads what it was."""
+    data = bytes(range(256)) * 4096
+    tls.transport.times = 0
+    tls.write(data)
+    assert tls.transport.times == 1
+    client.talk(tls)
+    assert client.read() == data
+
+
+def test_a_small_write_waits_for_others(tls, client, clock):
+    """Small writes are gathered by Twisted until the next turn, and then leave as one."""
+    tls.transport.times = 0
+    for _ in range(10):
+        tls.write(b"small")
+    clock.advance(0)
+    assert tls.transport.times == 1
+    client.talk(tls)
+    assert client.read() == b"small" * 10
