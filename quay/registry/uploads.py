@@ -258,7 +258,7 @@ class Uploads(Service):
             yield session
         except StorageFailed:
             session.busy = False
-            self._suspend(session)  # the next request goes on from what the medium really holds
+            await self._suspend(session)  # the next request goes on from what the medium really holds
             raise
         finally:
             session.busy = False

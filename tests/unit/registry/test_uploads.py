@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import io
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import attrs
 import pytest
@@ -28,6 +30,7 @@ from quay.oci.reference import Digest, RepositoryName
 from quay.registry.blobs import Stores
 from quay.registry.policy import Policy
 from quay.registry.uploads import FORGETTABLE, SMALL, Chunk, Uploads
+from quay.storage import StorageFull, partial
 from quay.storage.local import LocalBlobs
 from quay.storage.memory import MemoryBlobs
 from quay.tasks import Tasks
@@ -91,7 +94,7 @@ class Fetched:
     def _deliver(self, consumer: IConsumer) -> int:
         for piece in self.pieces:
             at = self.fetched
-            IDirectIntake(consumer).fetch(partial(self._fill, io.BytesIO(piece)), len(piece))
+            IDirectIntake(consumer).fetch(functools.partial(self._fill, io.BytesIO(piece)), len(piece))
             if rest := piece[self.fetched - at :]:
                 consumer.write(rest)
         return sum(map(len, self.pieces))
@@ -211,6 +214,26 @@ def test_an_acknowledgement_waits_for_the_row(node: Node, where: tuple[Repositor
     node.writers.release()
     assert told == [len(LARGE)]
     assert node.rows == 1
+
+
+def test_after_a_failure_it_goes_on_from_what_is_held(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told that the medium failed finds, with his next request, an upload that can be gone on with."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()))
+    where = node.repository()
+    name = done(node.uploads.begin(*where))
+    assert done(node.uploads.append(*where, name, Bytes(DATA[:4]), None)) == 4
+    told: list[Any] = []
+    node.writers.held = True
+    with monkeypatch.context() as broken:
+        broken.setattr(partial, "write_all", Mock(side_effect=OSError(errno.ENOSPC, "no space")))
+        Deferred.fromCoroutine(node.uploads.append(*where, name, Bytes(DATA[4:]), None)).addBoth(told.append)
+    assert not told
+    node.writers.release()
+    assert told[0].check(StorageFull)
+    assert done(node.uploads.offset(*where, name)) == 4
+    assert done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA[4:]), None)).size == len(DATA)
 
 
 def test_on_record_before_it_is_suspended(node: Node, where: tuple[Repository, str]) -> None:
