@@ -41,7 +41,8 @@ from quay.service.upkeep import Upkeep
 from quay.setup import CertificateFiles
 from quay.storage import StorageError
 from quay.watchdog import Watchdog
-from quay.web.channel import Limits, RegistrySite
+from quay.web.connections import Limits
+from quay.web.factory import RegistrySite
 from quay.web.prompt import send_promptly
 from quay.web.site import TRANSLATIONS, starting
 from quay.worker import Budget as Time

@@ -16,53 +16,39 @@ full), and `_respondToBadRequestAndDisconnect`, which is overridden; and the dec
 
 from __future__ import annotations
 
-import itertools
-import secrets
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import (
     IAddress,
     IPullProducer,
     IPushProducer,
-    IReactorTime,
     ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import http, server
+from twisted.web import http
 from twisted.web.http import _IdentityTransferDecoder as IdentityDecoder
 from twisted.web.http_headers import Headers
-from twisted.web.resource import IResource
 
 from quay.oci.errors import RegistryError, Unavailable
 from quay.web.addresses import peer_of
-from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, RequestBody
-from quay.web.connections import Connections, Limits
+from quay.web.body import BodyMalformed, BodyStalled
+from quay.web.connections import Limits
 from quay.web.draught import READ, Draught
 from quay.web.frames import FrameDecoder
 from quay.web.head import Head, HeadMalformed, HeadReader, HeadTimeout
 from quay.web.patience import Patience
 from quay.web.prompt import PromptConnection
-from quay.web.request import RegistryRequest, Translations, error_body
-from quay.web.today import Today
+from quay.web.request import RegistryRequest, error_body
 
-__all__ = [
-    "BodyMalformed",
-    "BodyStalled",
-    "BodyTooLarge",
-    "ClientGone",
-    "Limits",
-    "RegistryChannel",
-    "RegistryRequest",
-    "RegistrySite",
-    "RequestBody",
-]
+if TYPE_CHECKING:
+    from quay.web.factory import RegistrySite
+
 log = Logger()
 
 TLS_HANDSHAKE = b"\x16\x03"
@@ -500,62 +486,3 @@ class RegistryChannel(Patience, http.HTTPChannel):
 
 
 _DEAF = frozenset({Phase.BROKEN, Phase.LINGER, Phase.CLOSING, Phase.CLOSED})
-
-
-class RegistrySite(server.Site):
-    """
-    The resources behind one port, and its connections. `observer` is called once with each request that ended,
-    whether its answer was sent or its client hung up (`request.disconnected`); nothing else is logged per request.
-    `translations` are what `run_handler` tells clients of other layers' exceptions. `connections.retire()` lets the
-    connections come to their ends.
-    """
-
-    requestFactory = RegistryRequest
-    protocol: Any = RegistryChannel  # Site believes in a proxy that may turn into HTTP/2
-    displayTracebacks = False
-
-    express: Callable[[bytes, str], bytes | None] | None = None
-    """What answers a request that came whole, from its bytes and its peer, if it can at once: `web/v2/express.py`."""
-    noisy = False
-
-    def __init__(
-        self,
-        resource: IResource,
-        *,
-        reactor: IReactorTime,
-        observer: Callable[[RegistryRequest], None] | None = None,
-        limits: Limits | None = None,
-        translations: Translations | None = None,
-        new_id: Callable[[], str] | None = None,
-    ) -> None:
-        super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
-        self.limits = limits or Limits()
-        self.connections = Connections(self.limits.connections)
-        self.today = Today(reactor.seconds)
-        self.translations = translations or {}
-        self.new_id = new_id or _names()
-        self._observer = observer
-
-    def acceptableProtocols(self) -> list[bytes]:
-        return [b"http/1.1"]
-
-    def startFactory(self) -> None:
-        """No access log, and no clock that ticks for it."""
-
-    def stopFactory(self) -> None:
-        """See `startFactory`."""
-
-    def log(self, request: http.Request) -> None:
-        if self._observer is None:
-            return
-        assert isinstance(request, RegistryRequest)
-        try:
-            self._observer(request)
-        except Exception:  # an observer must not cost a client its answer
-            log.failure("the observer failed on request {request_id}", request_id=request.id)
-
-
-def _names() -> Callable[[], str]:
-    """Makes names for requests, of which no two are alike, before a restart and after it."""
-    start, numbers = secrets.token_hex(4), itertools.count(1)
-    return lambda: f"{start}{next(numbers):08x}"

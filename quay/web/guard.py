@@ -20,7 +20,7 @@ from quay.oci.errors import NameInvalid, RegistryError, Unauthorized
 from quay.oci.reference import RepositoryName
 from quay.registry.access import Access as Permissions
 from quay.registry.caller import Caller
-from quay.web.channel import RegistryRequest
+from quay.web.request import RegistryRequest
 from quay.web.respond import Addresses
 
 

@@ -19,7 +19,8 @@ from quay.oci.errors import RegistryError, Unsupported
 from quay.web.body import ClientGone, RequestBody
 
 if TYPE_CHECKING:
-    from quay.web.channel import RegistryChannel, RegistrySite
+    from quay.web.channel import RegistryChannel
+    from quay.web.factory import RegistrySite
 
 log = Logger()
 

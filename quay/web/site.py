@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from quay import storage
 from quay.oci.errors import RegistryError, StorageFull, Unavailable
 from quay.storage import StorageError
-from quay.web.channel import RegistryRequest
+from quay.web.request import RegistryRequest
 from quay.web.respond import Translations, send_error
 from quay.web.v2.express import Express
 

@@ -27,7 +27,7 @@ from quay.oci.reference import RepositoryName
 from quay.registry.access import Access, Granted
 from quay.registry.caller import Caller
 from quay.registry.policy import Policy
-from quay.web.channel import RegistryRequest
+from quay.web.request import RegistryRequest
 from quay.web.respond import Addresses, run_handler, send_json
 
 FORM_LIMIT: Final = 64 * 1024

@@ -27,7 +27,7 @@ from quay.storage.memory import MemoryBlobs
 from quay.testdata import people
 from quay.testdata.images import Content
 from quay.threads import ImmediatePool, Threads
-from quay.web.channel import RegistrySite
+from quay.web.factory import RegistrySite
 from quay.web.site import TRANSLATIONS
 
 HOST = "registry.test:5000"

@@ -18,7 +18,9 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from quay.oci.errors import InvalidRequest
-from quay.web.channel import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone, Limits, RegistrySite
+from quay.web.body import BodyMalformed, BodyStalled, BodyTooLarge, ClientGone
+from quay.web.connections import Limits
+from quay.web.factory import RegistrySite
 from quay.web.head import header_line, request_line
 
 HEAD = b"PATCH /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\n%s\r\n"

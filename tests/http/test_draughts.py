@@ -20,8 +20,9 @@ from quay.oci.reference import Digest
 from quay.storage import StorageFull
 from quay.storage.local import LocalBlobs
 from quay.threads import Pool
-from quay.web.channel import BodyMalformed, ClientGone, RegistrySite
+from quay.web.body import BodyMalformed, ClientGone
 from quay.web.draught import MOST, Draught
+from quay.web.factory import RegistrySite
 
 MIB = 1024 * 1024
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -19,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from quay.oci.errors import ManifestUnknown, Unauthorized, Unavailable
 from quay.web.addresses import is_host
-from quay.web.channel import RegistrySite
+from quay.web.factory import RegistrySite
 from quay.web.respond import (
     Addresses,
     client_address,

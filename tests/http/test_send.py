@@ -28,7 +28,7 @@ from quay.oci.ranges import ByteRange
 from quay.threads import ImmediatePool, Pool
 from quay.web import send
 from quay.web.body import ClientGone
-from quay.web.channel import RegistrySite
+from quay.web.factory import RegistrySite
 from quay.web.pace import PagedFile
 from quay.web.prompt import send_promptly
 from quay.web.respond import run_handler

@@ -20,7 +20,7 @@ from quay.service.founding import invitation, new_token, url_of
 from quay.service.front import plain_front_of
 from quay.setup import CertificateFiles
 from quay.testdata.people import PASSWORD
-from quay.web.channel import RegistrySite
+from quay.web.factory import RegistrySite
 from quay.web.site import TRANSLATIONS
 from tests.http.application import HOST, NOW, Application, done
 
