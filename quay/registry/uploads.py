@@ -89,7 +89,7 @@ class Session:
     """
     A live upload. `busy` while a request works on it; one at a time. `upload` is None until there is something to keep;
     `recorded` if it has a row, `ended` once it can get none any more. `turn` is for whoever changes one of these.
-    It `rests_since` then, in seconds since the epoch.
+    `rests_since` is when its last request ended, in seconds since the epoch.
     """
 
     uuid: str
@@ -178,7 +178,8 @@ class Uploads(Service):
             recording: list[Deferred[None]] = []
 
             def record() -> None:
-                recording.append(self._tasks.spawn(self._record(session)))
+                if not recording:
+                    recording.append(self._tasks.spawn(self._record(session)))
 
             if not self._alone:
                 record()
@@ -189,7 +190,7 @@ class Uploads(Service):
                 for recorded in recording:
                     recorded.addErrback(lambda _: None)  # one reason is enough
                 raise
-            if held > FORGETTABLE and not recording:
+            if held > FORGETTABLE:
                 record()
             for recorded in recording:
                 await recorded
@@ -338,7 +339,7 @@ class Uploads(Service):
         chunk: Chunk | None,
         grown: Callable[[], object] = lambda: None,
     ) -> None:
-        """Let the upload have the body; `grown` is called once it is too large to be forgotten."""
+        """Let the upload have the body; `grown` is called, again and again, while it is too large to be forgotten."""
         skip = self._check(session, body.length, chunk)
         delivered = body.deliver_to(_Intake(upload, skip, self._policy.blob_limit, self._too_large(session), grown))
         # A medium that takes no more never resumes the client: then there is no last byte to wait for.
@@ -555,7 +556,7 @@ class _Gathered:
 class _Intake:
     """
     Stands between a body and an upload: leaves out the first `skip` bytes, raises `refusal` beyond `limit`, and calls
-    `grown` once, when there is more than `FORGETTABLE`.
+    `grown` with each piece beyond `FORGETTABLE`.
     """
 
     def __init__(
@@ -566,7 +567,6 @@ class _Intake:
         self._limit = limit
         self._refusal = refusal
         self._grown = grown
-        self._told = False
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         self._upload.registerProducer(producer, streaming)
@@ -590,6 +590,5 @@ class _Intake:
         return IDirectIntake(self._upload).fetch(fill, min(most, room))
 
     def _tell_if_grown(self) -> None:
-        if not self._told and self._upload.offset > FORGETTABLE:
-            self._told = True
+        if self._upload.offset > FORGETTABLE:
             self._grown()
