@@ -94,10 +94,14 @@ def client_address(request: RegistryRequest, trusted_proxies: Iterable[Network])
     return str(client)
 
 
-@lru_cache(maxsize=1024)  # clients call us by few names, in every request
 def is_host(text: str) -> bool:
     """Whether `text` is a host name, an IPv4 address or a bracketed IPv6 address, perhaps with a port."""
-    spelled = _HOST.fullmatch(text) if len(text) <= 261 else None
+    return len(text) <= 261 and _spells_host(text)
+
+
+@lru_cache(maxsize=1024)  # clients call us by few names, in every request
+def _spells_host(text: str) -> bool:
+    spelled = _HOST.fullmatch(text)
     if spelled is None:
         return False
     if spelled["ipv6"] is not None and (":" not in spelled["ipv6"] or _parse(spelled["ipv6"]) is None):
