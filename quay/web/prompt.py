@@ -62,13 +62,15 @@ class PromptTLS(BufferingTLSTransport):
     TLS on such a connection: the records that one write becomes leave together.
 
     Private names of TLSMemoryBIOProtocol that are used here: `_write` and `_flushSendBIO`, which are overridden;
-    `_tlsConnection`.
+    `_tlsConnection`; `_lostTLSConnection` (nothing can be said any more).
     """
 
     transport: ITransport
     _gathering = False
 
     def _write(self, data: bytes) -> None:
+        if self._lostTLSConnection:
+            return
         self._gathering = True
         try:
             super()._write(data)

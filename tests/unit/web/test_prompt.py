@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from quay.service.tls import Certificates
@@ -272,3 +274,12 @@ def test_a_small_write_waits_for_others(tls, client, clock):
     assert tls.transport.times == 1
     client.talk(tls)
     assert client.read() == b"small" * 10
+
+
+def test_a_write_after_the_end(tls, client):
+    """Whatever is written when the client has gone, by whichever way, is dropped without a word."""
+    tls.connectionLost(Failure(ConnectionLost()))
+    tls.transport.times = 0
+    tls.write(b"too late")
+    tls._write(b"and what was kept back until now")
+    assert tls.transport.times == 0
