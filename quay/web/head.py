@@ -90,9 +90,10 @@ def header_line(line: bytes) -> tuple[bytes, bytes]:
     name, value = spelled[1], spelled[2].strip(b" \t")
     if not value.isascii() and not _is_utf8(value):
         raise HeadMalformed("a header is not UTF-8")
-    if name.lower() == b"content-length" and _LENGTH.fullmatch(value) is None:
+    lower = name.lower()
+    if lower == b"content-length" and _LENGTH.fullmatch(value) is None:
         raise HeadMalformed("its Content-Length is not a number of bytes")
-    if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+    if lower == b"transfer-encoding" and value.lower() != b"chunked":
         raise HeadMalformed("the only Transfer-Encoding taken here is chunked")
     return name, value
 

@@ -103,7 +103,7 @@ class RegistryRequest(server.Request):
         self.process()
 
     def process(self) -> None:
-        # Not calling up, but for a server as a whole: there a date is made for each request.
+        # Not calling up, except for `*`: there a date is made for each request.
         if self.path == b"*":
             super().process()
             return

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from quay.database import Transaction
 from quay.model.blob import link_blob
@@ -140,7 +141,7 @@ class _Overheard:
 def statements(txn: Transaction) -> Iterator[list[tuple[str, object]]]:
     """What is sent to the engine meanwhile, with its parameters; many executions of one statement count once."""
     with unprepared(txn) as sent:
-        txn._driver.cursor = _Overheard(txn.connection.connection.cursor(), sent)  # type: ignore[assignment]
+        txn._driver.cursor = cast("DBAPICursor", _Overheard(txn.connection.connection.cursor(), sent))
         try:
             yield sent
         finally:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from quay.oci.errors import InvalidRequest
 from quay.web.connections import Limits
 from quay.web.head import Head, HeadMalformed, HeadReader, HeadTooLarge, UriTooLong, VersionUnsupported
-from quay.web.today import Today
 
 WHOLE = b"PUT /v2/a?b=c HTTP/1.1\r\nHost: r\r\nX-One: 1\r\nx-one:\t2 \r\nContent-Length: 5\r\n\r\nhello\r\n\r\n"
 
@@ -85,14 +84,3 @@ def test_an_unfinished_head_takes_little_memory():
     """A line that does not end is refused at a size that is bounded, in whatever crumbs it comes."""
     with pytest.raises(HeadTooLarge):
         read([b"GET / HTTP/1.1\r\nX: ", *[b"y" * 100] * 1000])
-
-
-def test_today():
-    """The date is made anew for each second, and for no other reason."""
-    now = [0.0]
-    today = Today(lambda: now[0])
-    first = today()
-    now[0] = 0.9
-    assert today() is first
-    now[0] = 1.0
-    assert (first, today()) == (b"Thu, 01 Jan 1970 00:00:00 GMT", b"Thu, 01 Jan 1970 00:00:01 GMT")
