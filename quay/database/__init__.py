@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar, overload
 
 import sqlalchemy as sa
@@ -210,11 +210,8 @@ class Database(Service):
         raise AssertionError("the last attempt returns or raises")
 
     def _transact(self, work: Callable[[Transaction], R], reading: bool) -> tuple[R, Transaction]:
-        """One run of `work`, in a thread. Leaving the block without a commit rolls back."""
-        with self._engine.connect() as connection:
-            if reading:
-                connection.execution_options(**READING)
-            connection.begin()
+        """One run of `work`, in a thread."""
+        with self._begun(reading) as connection:
             txn = Transaction(connection, int(self._reactor.seconds() * 1000))
             result = work(txn)
             if not reading:
@@ -229,12 +226,25 @@ class Database(Service):
         return [_outcome(self._transact, unit, False) for unit in units]
 
     def _transact_together(self, units: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
-        with self._engine.connect() as connection:
-            connection.begin()
+        with self._begun() as connection:
             now_ms = int(self._reactor.seconds() * 1000)
             outcomes = [_outcome(_nested, Transaction(connection, now_ms), unit) for unit in units]
             self._commit(Transaction(connection, now_ms))
             return outcomes
+
+    @contextmanager
+    def _begun(self, reading: bool = False) -> Iterator[sa.Connection]:
+        """A connection in a transaction. Leaving the block without a commit rolls back."""
+        with self._engine.connect() as connection:
+            if reading:
+                connection.execution_options(**READING)
+            try:
+                connection.begin()
+                yield connection
+            except exc.DBAPIError as error:
+                if verdict(error, reading=reading) is Verdict.ANEW:
+                    connection.invalidate()
+                raise
 
     def _commit(self, txn: Transaction) -> None:
         faults.point("commit.before")

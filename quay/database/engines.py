@@ -221,13 +221,16 @@ class Verdict(Enum):
     """What to do about an error of the engine."""
 
     AGAIN = "the same transaction may succeed when it is run again"
+    ANEW = "it may on a new connection: this one was opened when nothing could be written, and stays like that"
     UNAVAILABLE = "the database cannot serve now, and nothing is wrong with the transaction"
     FATAL = "the transaction is at fault"
 
 
-_UNAVAILABLE_CLASSES: Final = ("08", "53", "57P", "58", "XX001", "XX002", "25006")
+_UNAVAILABLE_CLASSES: Final = ("08", "53", "57P", "58", "XX001", "XX002")
+_READ_ONLY: Final = "25006"
+_SQLITE_READ_ONLY: Final = 8
 _SQLITE_AGAIN: Final = {5, 6}  # BUSY, LOCKED
-_SQLITE_UNAVAILABLE: Final = {3, 7, 8, 10, 11, 13, 14, 26}  # PERM NOMEM READONLY IOERR CORRUPT FULL CANTOPEN NOTADB
+_SQLITE_UNAVAILABLE: Final = {3, 7, 10, 11, 13, 14, 26}  # PERM NOMEM IOERR CORRUPT FULL CANTOPEN NOTADB
 
 
 def verdict(error: exc.DBAPIError, *, reading: bool = False) -> Verdict:
@@ -243,9 +246,9 @@ def verdict(error: exc.DBAPIError, *, reading: bool = False) -> Verdict:
 def _verdict_of_sqlite(code: int, reading: bool) -> Verdict:
     if code in _SQLITE_AGAIN:
         return Verdict.AGAIN
-    if code in _SQLITE_UNAVAILABLE and not (reading and code == 8):
-        return Verdict.UNAVAILABLE
-    return Verdict.FATAL
+    if code == _SQLITE_READ_ONLY and not reading:
+        return Verdict.ANEW
+    return Verdict.UNAVAILABLE if code in _SQLITE_UNAVAILABLE else Verdict.FATAL
 
 
 def _verdict_of_postgresql(state: str | None, error: exc.DBAPIError, reading: bool) -> Verdict:
@@ -253,9 +256,9 @@ def _verdict_of_postgresql(state: str | None, error: exc.DBAPIError, reading: bo
         return Verdict.AGAIN
     if state is None:  # not the server speaks but the driver, which reached none
         return Verdict.UNAVAILABLE if isinstance(error, exc.OperationalError) else Verdict.FATAL
-    if state.startswith(_UNAVAILABLE_CLASSES) and not (reading and state == "25006"):
-        return Verdict.UNAVAILABLE
-    return Verdict.FATAL
+    if state == _READ_ONLY and not reading:
+        return Verdict.ANEW
+    return Verdict.UNAVAILABLE if state.startswith(_UNAVAILABLE_CLASSES) else Verdict.FATAL
 
 
 # --- how a query will be answered ---------------------------------------------------------------------------------

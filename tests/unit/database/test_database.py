@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,7 @@ class Contract:
     assertFailure: Callable[..., Deferred[Any]]
     addCleanup: Callable[..., None]
     flushLoggedErrors: Callable[..., list[Any]]
+    open_read_only: Callable[[int], None]
     db_write = 1
 
     def setUp(self) -> None:
@@ -154,6 +156,18 @@ class Contract:
         await self.assertFailure(self.database.read(put, "a", "1"), sa.exc.DBAPIError)
         self.assertEqual(await self.database.write(put, "a", "2"), "2")
 
+    async def test_read_only_connection_is_given_up(self) -> None:
+        """A connection that was opened when nothing could be written keeps nobody from writing later."""
+        self.open_read_only(1)
+        self.assertEqual(await self.database.write(put, "a", "1"), "1")
+
+    async def test_nothing_can_be_written(self) -> None:
+        """Where every connection comes without writing, the database is unavailable to writers, and to nobody else."""
+        self.open_read_only(1000)
+        await self.assertFailure(self.database.write(put, "a", "1"), DatabaseUnavailable)
+        self.assertEqual(await self.database.read(get, "a"), None)
+        self.flushLoggedErrors()
+
     async def test_one_time_for_one_transaction(self) -> None:
         """`now_ms` is milliseconds, and stays what it was."""
         first, second = await self.database.read(lambda txn: (txn.now_ms, txn.now_ms))
@@ -190,6 +204,17 @@ class SQLiteDatabaseTests(Contract, TestCase):
     def _url(self, sqlite_url: str) -> None:
         self.url = sqlite_url
 
+    def open_read_only(self, count: int) -> None:
+        """Have the next so many connections come as SQLite opens them on a medium that is read-only."""
+        left = iter(range(count))
+
+        def connect(dialect: object, record: object, args: tuple[str], options: dict[str, Any]) -> object:
+            if next(left, None) is None:
+                return None
+            return sqlite3.connect(f"file:{args[0]}?mode=ro", uri=True, **options)
+
+        sa.event.listen(self.database._engine, "do_connect", connect)
+
     async def test_readers_do_not_wait_for_the_writer(self) -> None:
         """With an uncommitted write open, a read answers from before it."""
         begun, go = threading.Event(), threading.Event()
@@ -224,6 +249,15 @@ class PostgreSQLDatabaseTests(Contract, TestCase):
     @pytest.fixture(autouse=True)
     def _url(self, postgres_url: str) -> None:
         self.url = postgres_url
+
+    def open_read_only(self, count: int) -> None:
+        """Have the next so many connections come as a server on standby gives them."""
+        left = iter(range(count))
+
+        def connect(connection: Any, record: object) -> None:
+            connection.read_only = next(left, None) is not None
+
+        sa.event.listen(self.database._engine, "connect", connect)
 
     async def test_serialization_failure_is_tried_again(self) -> None:
         """A transaction that the server aborts in favour of another is run again, and announced once."""

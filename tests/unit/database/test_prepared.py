@@ -270,7 +270,7 @@ def test_readers_cannot_write(database_engine: sa.Engine) -> None:
         with pytest.raises(exc.DBAPIError) as caught:
             Transaction(connection, 0).execute(Prepared(sa.insert(setting)), {"key": "a", "value": "1"})
     assert verdict(caught.value, reading=True) is Verdict.FATAL
-    assert verdict(caught.value) is Verdict.UNAVAILABLE
+    assert verdict(caught.value) is Verdict.ANEW
 
 
 def test_full_disk_is_unavailability(sqlite_url: str) -> None:
