@@ -317,7 +317,7 @@ def test_slow_clients_are_shown_out(impatient: Served) -> None:
     for wire in (*heads, *bodies):
         assert wire.ended() == b""
         wire.close()
-    impatient.await_descriptors(before + len(bodies) + 4)  # an upload may be gone on with
+    impatient.await_descriptors(before + len(bodies))  # an upload may be gone on with
 
 
 def test_somebody_else_is_served_meanwhile(asked: Asked) -> None:

@@ -55,7 +55,7 @@ def test_the_medium_fails(failing: Served, broken: Path, reason: int, statuses: 
     failing.delete(b"loose").expect(202)
     failing.push("after")
     failing.await_health(lambda services: all(services.values()))
-    failing.await_descriptors(before + 4)
+    failing.await_descriptors(before)
     failing.check()
 
 
@@ -136,7 +136,7 @@ def test_no_descriptor_is_left(served: Served) -> None:
     for connection in waiting:
         connection.close()
     served.await_health(lambda services: all(services.values()))
-    served.await_descriptors(before + 4)
+    served.await_descriptors(before)
     served.check()
 
 
