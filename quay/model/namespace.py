@@ -20,6 +20,7 @@ from quay.database.engines import insert_or_ignore
 from quay.database.prepared import Prepared
 from quay.database.schema import namespace as table
 from quay.model import team
+from quay.model.removal import GONE
 
 Kind = Literal["user", "organization", "robot"]
 
@@ -57,7 +58,10 @@ COLUMNS: Final = tuple(table.c[field.name] for field in attrs.fields(Namespace))
 
 _NAMED: Final = Prepared(sa.select(*COLUMNS).where(table.c.name == sa.bindparam("called")))
 _REACHED: Final = Prepared(sa.select(*COLUMNS).where(table.c.email == sa.bindparam("by_email")))
-_NUMBERED: Final = Prepared(sa.select(*COLUMNS).where(table.c.id == sa.bindparam("number")))
+_BY_NUMBER: Final = sa.select(*COLUMNS).where(table.c.id == sa.bindparam("number"))
+_NUMBERED: Final = Prepared(_BY_NUMBER)
+_HELD: Final = Prepared(_BY_NUMBER.with_for_update(read=True, key_share=True))
+_LOCKED: Final = Prepared(_BY_NUMBER.with_for_update())
 
 
 def find(txn: Transaction, name: str) -> Namespace | None:
@@ -73,6 +77,24 @@ def find_by_email(txn: Transaction, email: str) -> Namespace | None:
 def by_id(txn: Transaction, namespace_id: int) -> Namespace | None:
     """The namespace with this number."""
     return _one(txn, _NUMBERED, {"number": namespace_id})
+
+
+def hold(txn: Transaction, namespace_id: int) -> Namespace | None:
+    """
+    As `by_id`, and until the transaction ends it keeps its name and its kind: for whoever makes something that is named
+    after it, or that only a namespace of its kind may have.
+    """
+    return _one(txn, _HELD, {"number": namespace_id})
+
+
+def lock(txn: Transaction, namespace_id: int) -> Namespace:
+    """
+    As `by_id`, to give it another name or kind, when nobody holds it any more. Raises `NamespaceInvalid` if it is gone.
+    """
+    found = _one(txn, _LOCKED, {"number": namespace_id})
+    if found is None or found.name.startswith(GONE):
+        raise NamespaceInvalid("This account has been removed.")
+    return found
 
 
 def any_superuser(txn: Transaction) -> bool:
@@ -122,7 +144,7 @@ def create_organization(
 
 def create_robot(txn: Transaction, owner_id: int, short: str, *, description: str = "") -> Namespace:
     """A new robot `owner+short` of a user or organization. It has no credential yet. Raises as `create_user`."""
-    owner = by_id(txn, owner_id)
+    owner = hold(txn, owner_id)
     if owner is None or owner.kind == "robot":
         raise NamespaceInvalid(f"The robot {short[:LIMIT]!r} needs a user or an organization to own it.")
     name = f"{owner.name}+{short}"

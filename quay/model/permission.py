@@ -210,8 +210,9 @@ def granted(
 
 
 def _named(txn: Transaction, repository_id: int) -> tuple[str, int]:
+    """Its name, which it keeps until the transaction ends, and its namespace."""
     statement = sa.select(repository.c.name, repository.c.namespace_id).where(repository.c.id == repository_id)
-    row = txn.execute(statement).first()
+    row = txn.execute(statement.with_for_update(read=True, key_share=True)).first()
     if row is None:
         raise GrantInvalid("There is no such repository any more.")
     return row.name, row.namespace_id

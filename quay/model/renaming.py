@@ -20,6 +20,7 @@ from quay.oci.reference import NAME_LIMIT
 
 def rename(txn: Transaction, found: Namespace, name: str) -> Namespace:
     """Call the user or organization `name` from now on. Raises `NamespaceInvalid`, `NamespaceTaken`."""
+    found = namespace.lock(txn, found.id)  # somebody else may have renamed it since it was found
     if found.kind == "robot":
         raise NamespaceInvalid(f"{found.name} is a robot, which is called after its owner.")
     namespace.check_name(name)

@@ -19,7 +19,9 @@ from quay.database.prepared import Prepared
 from quay.database.schema import namespace, permission, team, team_member
 from quay.database.schema import repository as table
 from quay.model import prototype, words
+from quay.model.namespace import hold
 from quay.model.permission import Role, grant
+from quay.model.reachability import lock
 from quay.model.removal import GONE
 from quay.oci.reference import NAME_LIMIT, RepositoryName
 
@@ -137,7 +139,7 @@ def _furnished(txn: Transaction, made: Repository, creator_id: int | None) -> Re
 def _check(txn: Transaction, name: RepositoryName, namespace_id: int) -> None:
     if len(str(name)) > NAME_LIMIT:
         raise RepositoryInvalid(f"The repository name {name} has more than {NAME_LIMIT} characters: shorten it.")
-    owner = txn.execute(sa.select(namespace.c.name, namespace.c.kind).where(namespace.c.id == namespace_id)).first()
+    owner = hold(txn, namespace_id)
     if owner is None or owner.kind == "robot" or owner.name != name.namespace:
         raise RepositoryInvalid(f"The repository {name} cannot be made in a namespace that is not {name.namespace!r}.")
 
@@ -174,9 +176,10 @@ def rename(
     """
     Call the repository `name` from now on; there is nothing under the old name then. In another namespace it is as if
     `mover_id` had made it there: he administers it, the teams of the old one have no role on it any more, and the
-    prototypes of the new one apply. Raises as `create`.
+    prototypes of the new one apply. Raises as `create`, and `NameUnknown`.
     """
     _check(txn, name, namespace_id)
+    found = _locked(txn, found.id)
     values = {"name": str(name), "path": name.path, "namespace_id": namespace_id}
     try:
         with txn.connection.begin_nested():
@@ -191,6 +194,14 @@ def rename(
     txn.changed("permission", found.id)
     renamed = _named(txn, found.id)
     return renamed if namespace_id == found.namespace_id else _furnished(txn, renamed, mover_id)
+
+
+def _locked(txn: Transaction, repository_id: int) -> Repository:
+    """As it is now: it may have been renamed since somebody found it."""
+    lock(txn, repository_id)
+    found = by_id(txn, repository_id)
+    assert found is not None, "it has just been locked"
+    return found
 
 
 def delete(txn: Transaction, repository_id: int) -> bool:

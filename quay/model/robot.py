@@ -64,9 +64,7 @@ def create(
     if metadata:
         profiles.update(txn, made.id, metadata=metadata)
     token = credential.replace_robot_token(txn, made.id)
-    found = find(txn, owner, short)
-    assert found is not None, "it was made in this transaction"
-    return found, token
+    return _made(txn.execute(_SELECT.where(table.c.id == made.id)).one()), token
 
 
 def delete(txn: Transaction, robot_id: int) -> None:

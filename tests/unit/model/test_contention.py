@@ -1,6 +1,6 @@
 """
-Several nodes at one repository, on a real PostgreSQL: whoever comes second waits, sees what the first did, and is
-right about it. No violated constraint comes out, and no tag is left without its manifest and blobs.
+Several nodes at one repository or account, on a real PostgreSQL: whoever comes second waits, sees what the first did,
+and is right about it. No violated constraint comes out, and no tag is left without its manifest and blobs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from quay.database.schema import blob as blob_row
 from quay.database.schema import manifest as manifest_row
 from quay.database.schema import manifest_blob, placement, repository_blob
 from quay.database.schema import tag as tag_row
-from quay.model import namespace, repository, team
+from quay.model import namespace, permission, removal, renaming, repository, robot, team
 from quay.model.blob import BlobInUse, blob, link_blob, mount_blob, unlink_blob
 from quay.model.content import delete_manifest, manifest
+from quay.model.namespace import Namespace, NamespaceInvalid
+from quay.model.permission import Role
 from quay.model.reachability import review
-from quay.model.repository import Repository
+from quay.model.repository import Repository, RepositoryInvalid
 from quay.model.tag import delete_tag, resolve_tag
 from quay.model.team import TeamInvalid
 from quay.model.time_machine import expire_tags, restore_tag
@@ -338,3 +340,75 @@ def test_two_administrators_remove_each_other(cluster: Cluster) -> None:
         with pytest.raises(TeamInvalid, match="Nobody could administer"):
             cluster.meanwhile(lambda client: team.remove_member(client.txn, deputies, bert), attempt)
         cluster.do(lambda client: team.add_member(client.txn, deputies, bert))
+
+
+# --- what is called after something else --------------------------------------------------------------------------
+
+
+def owner(client: Client) -> Namespace:
+    found = namespace.by_id(client.txn, client.repository.namespace_id)
+    assert found is not None
+    return found
+
+
+def rename_owner(client: Client) -> Namespace:
+    return renaming.rename(client.txn, owner(client), "renamed")
+
+
+def remove_owner(client: Client) -> bool:
+    return removal.begin(client.txn, client.repository.namespace_id)
+
+
+def make(client: Client) -> Repository:
+    name, owner_id = RepositoryName("devtable", "new"), client.repository.namespace_id
+    return repository.create(client.txn, name, namespace_id=owner_id, creator_id=None, public=False)
+
+
+def move(client: Client) -> Repository:
+    name, owner_id = RepositoryName("devtable", "moved"), client.repository.namespace_id
+    return repository.rename(client.txn, client.repository, name, namespace_id=owner_id, mover_id=None)
+
+
+def names(client: Client) -> list[str]:
+    return repository.catalog(client.txn, None, public=False, everything=True, limit=9)
+
+
+@pytest.mark.parametrize("second", [make, move])
+@pytest.mark.parametrize(("first", "left"), [(rename_owner, ["renamed/one", "renamed/other"]), (remove_owner, [])])
+def test_a_name_below_one_that_is_just_given_up(
+    cluster: Cluster, first: Work[object], second: Work[Repository], left: list[str]
+) -> None:
+    """No repository is made or renamed below a name that its namespace is just losing: somebody else may have it."""
+    with pytest.raises(RepositoryInvalid, match="a namespace that is not 'devtable'"):
+        cluster.meanwhile(first, second)
+    assert cluster.do(names) == left
+
+
+def test_a_robot_while_its_owner_is_renamed(cluster: Cluster) -> None:
+    """A robot that is made while its owner is renamed is called after the new name."""
+    made, _ = cluster.meanwhile(rename_owner, lambda client: robot.create(client.txn, owner(client), "ci"))
+    assert made.name == "renamed+ci"
+
+
+def test_renamed_twice(cluster: Cluster) -> None:
+    """Of two that rename an account at once, the second renames what the first has left."""
+    before = cluster.do(owner)
+    cluster.meanwhile(rename_owner, lambda client: renaming.rename(client.txn, before, "short"))
+    assert cluster.do(names) == ["short/one", "short/other"]
+
+
+def test_renamed_when_it_is_gone(cluster: Cluster) -> None:
+    """Who renames an account that is just being removed is told so."""
+    before = cluster.do(owner)
+    with pytest.raises(NamespaceInvalid, match="has been removed"):
+        cluster.meanwhile(remove_owner, lambda client: renaming.rename(client.txn, before, "short"))
+
+
+def test_granted_while_renamed(cluster: Cluster) -> None:
+    """Who is given a role on a repository that is just being renamed finds it under its new name."""
+    reader = cluster.do(lambda client: namespace.create_user(client.txn, "reader", time_machine_s=HOUR)).id
+    cluster.meanwhile(
+        move, lambda client: permission.grant(client.txn, client.repository.id, grantee_id=reader, role=Role.READ)
+    )
+    found = cluster.do(lambda client: repository.catalog(client.txn, reader, public=False, limit=9))
+    assert found == ["devtable/moved"]

@@ -17,6 +17,7 @@ from quay.model import namespace, permission, prototype, repository, team
 from quay.model.namespace import Namespace
 from quay.model.permission import Role, grant, role
 from quay.model.repository import Repository, RepositoryInvalid, RepositoryTaken, catalog
+from quay.oci.errors import NameUnknown
 from quay.oci.reference import RepositoryName
 
 Make = Callable[[str], Namespace]
@@ -85,6 +86,25 @@ def test_rename(transaction: Transaction, user: Make, make_repository: MakeRepos
     assert repository.find(transaction, made.name) is None
     assert catalog(transaction, reader.id, public=False, limit=9) == ["devtable/group/app"]
     assert role(transaction, renamed, reader.id) == Role.READ
+
+
+def test_rename_of_what_has_been_renamed(
+    transaction: Transaction, user: Make, organization: MakeOrganization, make_repository: MakeRepository
+) -> None:
+    """Caches are told of the name that it has when it is renamed, whatever it was called when somebody found it."""
+    owner = user("devtable")
+    found, moved = make_repository("devtable/app"), organization("moved", owner)
+    name = RepositoryName("moved", "app")
+    repository.rename(transaction, found, name, namespace_id=moved.id, mover_id=None)
+    txn = Transaction(transaction.connection, transaction.now_ms)
+    repository.rename(txn, found, RepositoryName("moved", "api"), namespace_id=moved.id, mover_id=owner.id)
+    assert ("repository", "moved/app") in txn.changes
+    made = repository.find(transaction, RepositoryName("moved", "api"))
+    assert made is not None
+    assert not transaction.execute(sa.select(permissions.c.id)).all()  # nobody has moved it this time
+    repository.delete(transaction, made.id)
+    with pytest.raises(NameUnknown):
+        repository.rename(txn, found, name, namespace_id=moved.id, mover_id=None)
 
 
 def test_rename_to_what_is_taken(transaction: Transaction, user: Make, make_repository: MakeRepository) -> None:
