@@ -25,7 +25,7 @@ from quay.database.schema import (
 )
 from quay.model import removal, team
 from quay.model.credential import revoke_where
-from quay.model.namespace import Namespace, NamespaceInvalid
+from quay.model.namespace import Namespace, NamespaceInvalid, lock
 
 OWNERS: Final = "owners"
 
@@ -49,7 +49,7 @@ def to_organization(txn: Transaction, user: Namespace, administrator_id: int) ->
     Make an organization of `user`, whose team `owners` administers it and has `administrator_id` in it. Raises
     `NamespaceInvalid` if it is no user, or the only one who administers some organization, or that administrator.
     """
-    _check(txn, user, administrator_id)
+    _check(txn, lock(txn, user.id), administrator_id)
     for column in _PERSONAL:
         txn.execute(sa.delete(column.table).where(column == user.id))
     revoke_where(txn, credential.c.namespace_id == user.id)

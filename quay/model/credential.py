@@ -14,6 +14,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.engines import lock
 from quay.database.prepared import Prepared
 from quay.database.schema import credential as table
 from quay.database.schema import namespace as holder
@@ -25,6 +26,8 @@ from quay.model.secret import fresh, hashed
 Kind = Literal["robot", "app", "oauth", "access"]
 
 SECRET_LENGTH: Final = {"robot": 64, "app": 120, "oauth": 80, "access": 64}
+HOLDERS: Final = {"robot": ("robot",), "app": ("user",), "oauth": ("user",), "access": ("user", "organization")}
+"""Who can hold one."""
 
 
 class CredentialInvalid(Exception):
@@ -104,6 +107,7 @@ def expiry(txn: Transaction, uuid: str) -> int | None:
 
 def replace_robot_token(txn: Transaction, robot_id: int, secret: str | None = None) -> str:
     """Give the robot a new token, its only one from now on; gives the token."""
+    txn.execute(lock(sa.select(holder.c.id).where(holder.c.id == robot_id)))  # of two that come at once, one is right
     revoke_where(txn, table.c.namespace_id == robot_id, table.c.kind == "robot")
     return create(txn, robot_id, "robot", secret=secret)[1]
 
@@ -172,8 +176,8 @@ def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> C
 
 
 def _check(txn: Transaction, namespace_id: int, kind: Kind) -> None:
-    found = namespace.by_id(txn, namespace_id)
+    found = namespace.hold(txn, namespace_id)
     if found is None:
         raise CredentialInvalid("There is nobody to hold this credential.")
-    if (kind == "robot") != (found.kind == "robot"):
+    if found.kind not in HOLDERS[kind]:
         raise CredentialInvalid(f"{found.name} is a {found.kind} and cannot hold a credential of the kind {kind!r}.")

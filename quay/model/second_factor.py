@@ -16,7 +16,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
-from quay.database.engines import insert_or_ignore
+from quay.database.engines import insert_or_ignore, lock
 from quay.database.schema import recovery_code
 from quay.database.schema import second_factor as table
 from quay.model.secret import fresh, hashed
@@ -86,6 +86,7 @@ def spend_recovery_code(txn: Transaction, user_id: int, code: str) -> bool:
 
 def renew_recovery_codes(txn: Transaction, user_id: int) -> list[str]:
     """New recovery codes, `XXXX-XXXX-XXXX-XXXX`; those until now are worthless."""
+    txn.execute(lock(sa.select(table.c.user_id).where(table.c.user_id == user_id)))  # two may ask at once
     codes = [fresh(RECOVERY_LENGTH) for _ in range(RECOVERY_CODES)]
     txn.execute(sa.delete(recovery_code).where(recovery_code.c.user_id == user_id))
     txn.execute(sa.insert(recovery_code), [{"user_id": user_id, "code_hash": hashed(code)} for code in codes])

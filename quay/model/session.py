@@ -57,8 +57,8 @@ def begin(txn: Transaction, user_id: int, *, ip: str, user_agent: str, lifetime_
 
 
 def find(txn: Transaction, secret: str) -> Session | None:
-    """The session with this secret, if it has not expired and its user is not disabled."""
-    alive = (table.c.expires_ms > txn.now_ms, users.c.enabled)
+    """The session with this secret, if it has not expired, and its user is not disabled and still a user."""
+    alive = (table.c.expires_ms > txn.now_ms, users.c.enabled, users.c.kind == "user")
     return next(iter(_sessions(txn, table.c.secret_hash == hashed(secret), *alive)), None)
 
 

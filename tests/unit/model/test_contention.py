@@ -18,12 +18,26 @@ import sqlalchemy as sa
 from quay.database import Transaction
 from quay.database.engines import open_engine
 from quay.database.schema import blob as blob_row
+from quay.database.schema import credential as credential_row
 from quay.database.schema import manifest as manifest_row
 from quay.database.schema import manifest_blob, placement, repository_blob
 from quay.database.schema import tag as tag_row
-from quay.model import namespace, permission, removal, renaming, repository, robot, team
+from quay.model import (
+    conversion,
+    credential,
+    namespace,
+    permission,
+    removal,
+    renaming,
+    repository,
+    robot,
+    second_factor,
+    session,
+    team,
+)
 from quay.model.blob import BlobInUse, blob, link_blob, mount_blob, unlink_blob
 from quay.model.content import delete_manifest, manifest
+from quay.model.credential import CredentialInvalid
 from quay.model.namespace import Namespace, NamespaceInvalid
 from quay.model.permission import Role
 from quay.model.reachability import review
@@ -412,3 +426,60 @@ def test_granted_while_renamed(cluster: Cluster) -> None:
     )
     found = cluster.do(lambda client: repository.catalog(client.txn, reader, public=False, limit=9))
     assert found == ["devtable/moved"]
+
+
+# --- what opens an account ----------------------------------------------------------------------------------------
+
+
+def test_two_tokens_for_a_robot(cluster: Cluster) -> None:
+    """Of two tokens that a robot is given at once, the first is worthless."""
+    made, _ = cluster.do(lambda client: robot.create(client.txn, owner(client), "ci"))
+
+    def renew(client: Client) -> str:
+        return credential.replace_robot_token(client.txn, made.id)
+
+    token = cluster.meanwhile(renew, renew)
+    assert cluster.do(lambda client: credential.find(client.txn, "robot", token)) is not None
+    with cluster.engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(credential_row)).scalar_one() == 1
+
+
+def test_two_sets_of_recovery_codes(cluster: Cluster) -> None:
+    """Of two sets of recovery codes that are made at once, the first is worthless."""
+    user_id = cluster.repository.namespace_id
+
+    def begin(client: Client) -> None:
+        second_factor.begin(client.txn, user_id, "sealed")
+        found = second_factor.find(client.txn, user_id)
+        assert found is not None and second_factor.confirm(client.txn, found, 1) is not None
+
+    def renew(client: Client) -> list[str]:
+        return second_factor.renew_recovery_codes(client.txn, user_id)
+
+    cluster.do(begin)
+    cluster.meanwhile(renew, renew)
+    left = cluster.do(lambda client: second_factor.recovery_codes_left(client.txn, user_id))
+    assert left == second_factor.RECOVERY_CODES
+
+
+def test_nobody_logs_in_as_what_has_become_an_organization(cluster: Cluster) -> None:
+    """A session or a token that is made while a user is converted opens nothing afterwards, whichever comes first."""
+    user_id = cluster.repository.namespace_id
+    boss = cluster.do(lambda client: namespace.create_user(client.txn, "boss", time_machine_s=HOUR)).id
+    before = cluster.do(owner)
+    secrets: list[str] = []
+
+    def log_in(client: Client) -> None:
+        secrets.append(session.begin(client.txn, user_id, ip="", user_agent="", lifetime_s=HOUR)[1])
+        secrets.append(credential.create(client.txn, user_id, "app")[1])
+
+    def convert(client: Client) -> None:
+        conversion.to_organization(client.txn, before, boss)
+
+    cluster.meanwhile(log_in, convert)
+    assert cluster.do(lambda client: session.find(client.txn, secrets[0])) is None
+    assert cluster.do(lambda client: credential.find(client.txn, "app", secrets[1])) is None
+    with pytest.raises(NamespaceInvalid, match="only a user can be made an organization"):
+        cluster.do(convert)
+    with pytest.raises(CredentialInvalid, match="cannot hold a credential"):
+        cluster.do(lambda client: credential.create(client.txn, user_id, "app"))
