@@ -16,9 +16,10 @@ from sqlalchemy.exc import IntegrityError
 from quay.database import Transaction
 from quay.database.engines import insert_or_ignore
 from quay.database.prepared import Prepared
-from quay.database.schema import namespace, permission, team, team_member
+from quay.database.schema import credential, namespace, permission, team, team_member
 from quay.database.schema import repository as table
 from quay.model import prototype, words
+from quay.model.credential import revoke_where
 from quay.model.namespace import hold
 from quay.model.permission import Role, grant
 from quay.model.reachability import lock
@@ -205,7 +206,10 @@ def _locked(txn: Transaction, repository_id: int) -> Repository:
 
 
 def delete(txn: Transaction, repository_id: int) -> bool:
-    """Remove it with its tags, manifests and links; the blobs stay until nothing links them. False if it was gone."""
+    """
+    Remove it with its tags, manifests, links and tokens; the blobs stay until nothing links them. False if it was gone.
+    """
+    revoke_where(txn, credential.c.repository_id == repository_id)
     return _change(txn, repository_id, sa.delete(table))
 
 

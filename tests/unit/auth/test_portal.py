@@ -145,6 +145,13 @@ class PortalTests(TestCase):
         self.assertEqual((principal.kind, principal.name, principal.namespace_id), ("access_token", "$token", None))
         self.assertEqual((principal.repository_id, principal.role), (self.repository.id, Role.WRITE))
 
+    def test_an_access_token_ends_with_its_repository(self) -> None:
+        """Nobody is let in with a token for a repository that has just been deleted."""
+        self.credential("access", "access secret", repository_id=self.repository.id, role=Role.WRITE)
+        self.login("$token", "access secret")
+        self.write(repository.delete, self.repository.id)
+        self.assertIn("has been revoked", str(self.refusal("$token", "access secret")))
+
     def test_superusers(self) -> None:
         """A superuser is one by the database or by the configuration, as a user; an OAuth token needs the scope."""
         self.write(namespace.create_user, "admin", superuser=True, time_machine_s=DAY)
