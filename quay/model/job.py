@@ -15,6 +15,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction
+from quay.database.engines import lock, take_turns
 from quay.database.schema import job as table
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -102,7 +103,8 @@ class Progress:
 _COLUMNS: Final = tuple(table.c[field.name] for field in attrs.fields(Job))
 _ONE: Final = table.c.uuid == sa.bindparam("of_uuid")
 _ACTIVE: Final = table.c.state.in_(("running", "waiting"))
-_NEXT: Final = (
+_LOCK: Final = lock(sa.select(table.c.id).where(_ONE))
+_NEXT: Final = lock(
     sa.select(*_COLUMNS)
     .where(_ACTIVE, table.c.kind.in_(sa.bindparam("kinds", expanding=True)))
     .order_by(sa.case((table.c.state == "running", 0), else_=1), table.c.id)
@@ -114,6 +116,7 @@ def create(txn: Transaction, kind: str, requester: str, *, cursor: Mapping[str, 
     """A new job of a kind that `KINDS` has; it waits, to begin at `cursor`. Raises `JobUnderWay`."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of job; those are {', '.join(KINDS)}.")
+    take_turns(txn.connection, f"quay job {kind}", alone=True)  # of two who ask at once, one is told
     if is_under_way(txn, kind):
         raise JobUnderWay(f"{KINDS[kind]}: this is waiting or running already. Watch it, or cancel it first.")
     _forget_old(txn)
@@ -144,6 +147,7 @@ def jobs(txn: Transaction) -> list[Job]:
 
 def cancel(txn: Transaction, uuid: str) -> bool:
     """Let it not begin, or ask that it stop; False if there is none, or it has ended, or was asked to before."""
+    txn.execute(_LOCK, {"of_uuid": uuid})  # nobody takes it up meanwhile
     found = find(txn, uuid)
     if found is None or found.state in ENDED or found.stop:
         return False

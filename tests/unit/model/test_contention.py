@@ -25,6 +25,7 @@ from quay.database.schema import tag as tag_row
 from quay.model import (
     conversion,
     credential,
+    job,
     namespace,
     permission,
     removal,
@@ -483,3 +484,32 @@ def test_nobody_logs_in_as_what_has_become_an_organization(cluster: Cluster) -> 
         cluster.do(convert)
     with pytest.raises(CredentialInvalid, match="cannot hold a credential"):
         cluster.do(lambda client: credential.create(client.txn, user_id, "app"))
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+def test_cancelled_while_taken_up(cluster: Cluster) -> None:
+    """A job that is cancelled while somebody takes it up is asked to stop; it is over when he says so."""
+    made = cluster.do(lambda client: job.create(client.txn, "gc", "devtable"))
+    assert cluster.meanwhile(lambda client: job.take_up(client.txn), lambda client: job.cancel(client.txn, made.uuid))
+    found = cluster.do(lambda client: job.find(client.txn, made.uuid))
+    assert found is not None
+    assert (found.state, found.stop) == ("running", True)
+
+
+def test_taken_up_while_cancelled(cluster: Cluster) -> None:
+    """A job that is just being cancelled is not begun."""
+    made = cluster.do(lambda client: job.create(client.txn, "gc", "devtable"))
+    begun = cluster.meanwhile(lambda client: job.cancel(client.txn, made.uuid), lambda client: job.take_up(client.txn))
+    assert begun is None
+
+
+def test_asked_for_twice(cluster: Cluster) -> None:
+    """Of two that ask for the same work at once, the second learns that it is under way."""
+
+    def ask(client: Client) -> job.Job:
+        return job.create(client.txn, "gc", "devtable")
+
+    with pytest.raises(job.JobUnderWay):
+        cluster.meanwhile(ask, ask)
