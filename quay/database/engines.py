@@ -226,7 +226,8 @@ class Verdict(Enum):
     FATAL = "the transaction is at fault"
 
 
-_UNAVAILABLE_CLASSES: Final = ("08", "53", "57P", "58", "XX001", "XX002")
+_UNAVAILABLE_CLASSES: Final = ("08", "53", "57", "58", "55P03", "XX001", "XX002")
+"""Or single errors: 57014 and 55P03 come of the limits to statements and locks that an administrator has set."""
 _READ_ONLY: Final = "25006"
 _SQLITE_READ_ONLY: Final = 8
 _SQLITE_AGAIN: Final = {5, 6}  # BUSY, LOCKED

@@ -310,6 +310,21 @@ class PostgreSQLDatabaseTests(Contract, TestCase):
         self.assertEqual("may or may not" in error.message, True)
         self.assertEqual((runs, seen), ([1], [(("setting", "a"),)]))
 
+    async def test_impatient_server(self) -> None:
+        """A statement that the server gives up, because its administrator lets none take so long, is no fault of it."""
+        for limit, statement in (
+            ("statement_timeout = 1", "SELECT pg_sleep(60)"),
+            ("lock_timeout = 1", "UPDATE setting SET value = value"),
+        ):
+
+            def work(txn: Transaction, limit: str = limit, statement: str = statement) -> None:
+                txn.connection.exec_driver_sql(f"SET LOCAL {limit}")
+                txn.connection.exec_driver_sql(statement)
+
+            with self.database._engine.begin() as other:
+                other.exec_driver_sql("UPDATE setting SET value = value")
+                await self.assertFailure(self.database.write(work), DatabaseUnavailable)
+
     async def test_deadlock_is_tried_again(self) -> None:
         """Two transactions that lock each other out both succeed in the end."""
         both = threading.Barrier(2, timeout=10)
