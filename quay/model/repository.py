@@ -6,8 +6,8 @@ Source: OCI Distribution Specification 1.1 "Pull" (names); Docker Registry HTTP 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ from quay.oci.reference import NAME_LIMIT, RepositoryName
 
 State = Literal["normal", "read_only", "mirror"]
 Kind = Literal["image", "application"]
+Source: TypeAlias = tuple[Prepared, Mapping[str, Any]]
 
 
 class RepositoryInvalid(Exception):
@@ -244,43 +245,51 @@ def catalog(
     At most `limit` names past `after` of repositories on which `holder_id` has a role, of the public ones as well if
     `public`, of all there are if `everything`; in byte order. With `within`, only those in the namespace of this name.
     """
-    first, last = _bounds(within) if within is not None else ("", None)
+    first, before = _bounds(within) if within is not None else ("", GONE)
+    past = max((after or "").partition("\x00")[0], first)  # no name has a NUL, so past it is past what is before it
+    page = {"past": past, "before": before, "most": max(limit, 0)}
     names: set[str] = set()
-    for source in catalog_sources(txn, holder_id, public=public, everything=everything):
-        names.update(txn.execute(page_of(source, max(after or "", first), limit, last)).scalars())
+    for statement, its in catalog_sources(txn, holder_id, page, public=public, everything=everything):
+        names.update(txn.execute(statement, its).scalars())
     return sorted(names)[: max(limit, 0)]
 
 
-def page_of(source: sa.Select[tuple[str]], after: str, limit: int, before: str | None = None) -> sa.Select[tuple[str]]:
-    """The first `limit` names past `after`, and below `before`, of one of the `catalog_sources`."""
-    name = source.selected_columns[0]
-    known = after.partition("\x00")[0]  # no name has a NUL, so past it is past what stands before it
-    below = () if before is None else (name < before,)
-    return source.where(name > known, *below).order_by(name).limit(max(limit, 0))
+def _page(name: sa.Column[str], *which: sa.ColumnElement[bool]) -> Prepared:
+    """The first names past one and before another, of those of which `which` is true."""
+    some = sa.select(name).where(*which, name > sa.bindparam("past"), name < sa.bindparam("before"))
+    return Prepared(some.order_by(name).limit(sa.bindparam("most", type_=sa.Integer())))
+
+
+_ALL: Final = _page(table.c.name)
+_PUBLIC: Final = _page(table.c.name, table.c.public)
+_GRANTED: Final = _page(permission.c.repository_name, permission.c.grantee_id == sa.bindparam("holder"))
+_OF_TEAM: Final = _page(permission.c.repository_name, permission.c.team_id == sa.bindparam("team"))
 
 
 def catalog_sources(
-    txn: Transaction, holder_id: int | None, *, public: bool, everything: bool = False
-) -> Iterator[sa.Select[tuple[str]]]:
-    """The sets whose union is the catalog of `holder_id`."""
+    txn: Transaction, holder_id: int | None, page: Mapping[str, Any], *, public: bool, everything: bool = False
+) -> Iterator[Source]:
+    """What gives a page of each of the sets whose union is the catalog of `holder_id`."""
     if everything:
-        yield sa.select(table.c.name).where(table.c.name < GONE)
+        yield _ALL, page
         return
     if public:
-        yield sa.select(table.c.name).where(table.c.public)
+        yield _PUBLIC, page
     if holder_id is not None:
-        yield from _sources_of(txn, holder_id)
+        yield from _sources_of(txn, holder_id, page)
 
 
-def _sources_of(txn: Transaction, holder_id: int) -> Iterator[sa.Select[tuple[str]]]:
-    yield sa.select(permission.c.repository_name).where(permission.c.grantee_id == holder_id)
+def _sources_of(txn: Transaction, holder_id: int, page: Mapping[str, Any]) -> Iterator[Source]:
+    yield _GRANTED, {**page, "holder": holder_id}
     administered = set(txn.execute(_OWN, {"holder": holder_id}).scalars())
     for membership in txn.execute(_TEAMS, {"holder": holder_id}):
         if membership.role == "admin":
             administered.add(membership.name)
         else:
-            yield sa.select(permission.c.repository_name).where(permission.c.team_id == membership.team_id)
-    yield from (_below(name) for name in administered)
+            yield _OF_TEAM, {**page, "team": membership.team_id}
+    for name in administered:
+        first, last = _bounds(name)
+        yield _ALL, {**page, "past": max(page["past"], first), "before": min(page["before"], last)}
 
 
 _OWN: Final = Prepared(
@@ -292,12 +301,6 @@ _TEAMS: Final = Prepared(
     .join(namespace, team.c.organization_id == namespace.c.id)
     .where(team_member.c.member_id == sa.bindparam("holder"))
 )
-
-
-def _below(name: str) -> sa.Select[tuple[str]]:
-    """All in the namespace `name`."""
-    first, last = _bounds(name)
-    return sa.select(table.c.name).where(table.c.name > first, table.c.name < last)
 
 
 def _bounds(name: str) -> tuple[str, str]:
