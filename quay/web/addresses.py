@@ -152,7 +152,9 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    if isinstance(address, IPv6Address):  # without its zone, which is nobody else's business, and may be of any length
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address
 
 
 def _trusts(networks: Iterable[Network], address: IPv4Address | IPv6Address) -> bool:

@@ -325,6 +325,7 @@ class AddressesTests(RespondTestCase):
         self.assertEqual(self.client(b"198.51.100.9:443"), "198.51.100.9")
         self.assertEqual(self.client(b"[2001:db8::5]:443"), "2001:db8::5")
         self.assertEqual(self.client(b"::ffff:198.51.100.9"), "198.51.100.9")
+        self.assertEqual(self.client(b"[fe80::1%%%b]" % (b"x" * 300)), "fe80::1")
 
     def test_garbage_forwarded(self):
         """Garbage ends the search at the last address that made sense."""
