@@ -14,7 +14,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from quay.database import Database
 from quay.events import Bus, Deleted, Pulled, Pushed, RepositoryCreated, RepositoryEvent
@@ -84,11 +83,7 @@ class AuditTrail(Service):
     def _begin(self) -> None:
         self._timer = None
         self._writing = Deferred.fromCoroutine(self._write())
-        self._writing.addCallbacks(self._written, self._failed)
-
-    def _failed(self, failure: Failure) -> None:
-        log.failure("a batch of audit events was refused by the database, and is lost", failure=failure)
-        self._written(True)
+        self._writing.addCallback(self._written)
 
     def _written(self, succeeded: bool) -> None:
         self._writing = None
@@ -103,6 +98,8 @@ class AuditTrail(Service):
             self._waiting.extendleft(reversed(events))
             log.error("The audit log cannot be written now, {count} events wait: {why}", count=len(events), why=error)
             return False
+        except Exception:
+            log.failure("a batch of audit events was refused by the database, and is lost")
         if self._lost:
             log.error("{lost} audit events were given up while the database was away", lost=self._lost)
             self._lost = 0

@@ -15,7 +15,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from quay.database import Database
 from quay.events import Bus, Pulled
@@ -103,11 +102,7 @@ class PullCounter(Service):
         self._timer = None
         self._next = self._clock.seconds() + self.period
         self._writing = Deferred.fromCoroutine(self._write())
-        self._writing.addErrback(self._failed)
         self._writing.addCallback(self._written)
-
-    def _failed(self, failure: Failure) -> None:
-        log.failure("some pulls were refused by the database, and are not counted", failure=failure)
 
     def _written(self, _: None) -> None:
         self._writing = None
@@ -125,6 +120,8 @@ class PullCounter(Service):
                 log.error("Pulls cannot be counted now, and wait: {why}", why=error)
                 self._keep(waiting)
                 return
+            except Exception:
+                log.failure("some pulls were refused by the database, and are not counted")
             for key in some:
                 del waiting[key]
 

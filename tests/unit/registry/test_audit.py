@@ -127,6 +127,14 @@ class AuditTrailTests(SynchronousTestCase):
         self.clock.advance(self.trail.period)
         self.assertEqual([row.details["tag"] for row in self.rows.batches[0]], ["b"])
 
+    def test_a_refused_batch_does_not_keep_a_server_from_stopping(self) -> None:
+        """A batch that is refused at the stop is logged, and everybody else stops as ever."""
+        self.rows.broken = True
+        self.pull()
+        self.successResultOf(self.trail.stopService())
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_a_clean_stop_loses_nothing(self) -> None:
         """Stopping writes what has been collected, and leaves no timer behind."""
         self.pull()

@@ -136,6 +136,10 @@ class PullCounterTests(SynchronousTestCase):
         self.pull()
         self.clock.advance(self.counter.period)
         assert self.table.count("latest") == 1
+        self.table.broken = True
+        self.pull()
+        self.successResultOf(self.counter.stopService())
+        assert len(self.flushLoggedErrors(ValueError)) == 1
 
     def test_a_clean_stop(self) -> None:
         """It writes what is there."""
