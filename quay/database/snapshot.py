@@ -126,11 +126,19 @@ def is_sound(copy: Path) -> bool:
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------
 
 
+_TAKE_ITS_TIME: Final = sa.text(
+    "SELECT set_config(name, '0', true) FROM pg_settings "
+    "WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
+"""What pg_dump says for itself: the limits of an administrator are for others."""
+
+
 def _dump(url: str, target: Path, look: Callable[[Transaction], R], stop: Event) -> R:
     program = _program("pg_dump")
     engine = postgresql(url).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     try:
         with engine.connect() as connection, connection.begin():
+            connection.execute(_TAKE_ITS_TIME)
             moment = str(connection.execute(sa.text("SELECT pg_export_snapshot()")).scalar_one())
             found = look(Transaction(connection, int(time.time() * 1000)))
             own = ("--no-owner", "--no-privileges", "--no-password")

@@ -147,6 +147,21 @@ def test_one_moment(postgres_url: str, empty_url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tools")
+def test_as_long_as_it_takes(postgres_url: str, tmp_path: Path) -> None:
+    """The transaction that holds the moment is not ended for being idle while the dump is made, nor for being long."""
+    limits = ("statement_timeout", "idle_in_transaction_session_timeout")
+    name = sa.make_url(postgres_url).database
+    with psycopg.connect(postgres_url) as connection:
+        for limit in limits:
+            connection.execute(f'ALTER DATABASE "{name}" SET {limit} = 60000')
+
+    def look(txn: Transaction) -> list[str]:
+        return [txn.connection.exec_driver_sql(f"SHOW {limit}").scalar_one() for limit in limits]
+
+    assert snapshot(postgres_url, tmp_path / "dump", look, Event()) == ["0", "0"]
+
+
+@pytest.mark.usefixtures("tools")
 def test_all_or_nothing(empty_url: str, tmp_path: Path) -> None:
     """A dump that is none, or that is cut off, leaves the database empty."""
     (tmp_path / "dump").write_bytes(b"PGDMP" + bytes(100))
