@@ -117,8 +117,10 @@ async def ask(core: Core) -> int:
     """Ask the running server to forget what it has cached, and to collect all garbage; returns the time of asking."""
 
     def asking(txn: Transaction) -> int:
-        garbage.remember(txn, {ASKED: (txn.now_ms,)})
-        return txn.now_ms
+        before = garbage.positions(txn).get(ASKED, (0,))[0]
+        asked = max(txn.now_ms, before + 1)  # the clock may have been set back since
+        garbage.remember(txn, {ASKED: (asked,)})
+        return asked
 
     return await core.database.write(asking)
 
