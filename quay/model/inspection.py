@@ -71,6 +71,19 @@ def strays(txn: Transaction, location: str, digests: Collection[Digest]) -> set[
     return set(digests) - {Digest(found) for found in txn.execute(known.union(doomed)).scalars()}
 
 
+def is_lacking(txn: Transaction, digest: Digest) -> bool:
+    """Whether a repository links this blob, or a manifest names it, and its bytes are nowhere."""
+    lacking = sa.select(blob.c.id).where(
+        blob.c.digest == digest,
+        sa.or_(
+            sa.exists().where(repository_blob.c.blob_id == blob.c.id),
+            sa.exists().where(manifest_blob.c.blob_id == blob.c.id),
+        ),
+        ~sa.exists().where(placement.c.blob_id == blob.c.id),
+    )
+    return txn.execute(lacking).first() is not None
+
+
 def loose_tags(txn: Transaction, after: int) -> tuple[list[Loose], int | None]:
     """The tags of the next page that name no manifest of their repository, and where to go on."""
     rows = txn.execute(

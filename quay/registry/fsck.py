@@ -3,9 +3,10 @@ The check: rows against bytes, both ways, and rows against each other, in pages 
 
 What is found is what this registry takes care never to make: a placement without its bytes or with another size, bytes
 without a row, a tag without its manifest, a manifest that is not what its digest says, whose rows do not name what its
-bytes do, or without its links. `repair` takes away what is wrong and restores what can be; a blob whose bytes are
-nowhere remains a problem until it is pushed again. Everything that is condemned on the way is under the protocol of
-`quay.model.condemned`.
+bytes do, or without its links. `repair` takes away what is wrong and restores what can be: good bytes without a row
+that a repository lacks, because its storage was not there when somebody looked, are placed again. A blob whose bytes
+are nowhere remains a problem until it is pushed again. Everything that is condemned on the way is under the protocol
+of `quay.model.condemned`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from quay.database import Database
-from quay.interfaces import IBlobStore
+from quay.interfaces import IBlobStore, IPool
 from quay.model import condemned, inspection
 from quay.model.condemned import Condemned
 from quay.model.inspection import PAGE, Loose, Placed
 from quay.oci.reference import Digest
 from quay.registry.blobs import Stores
-from quay.registry.scrub import set_aside
+from quay.registry.scrub import matches, set_aside
 
 PATIENCE_S: Final = 3.0
 """Bytes that have no row after so long are not those of a push under way, as a rule."""
@@ -32,14 +33,22 @@ PATIENCE_S: Final = 3.0
 class Check:
     """
     Looks, says a sentence for every problem, and mends it if `repair`. `found` and `mended` count these, `looked` the
-    rows of blobs, and then the blobs in the storage.
+    rows of blobs, and then the blobs in the storage. Hashes in `pool`.
     """
 
     def __init__(
-        self, database: Database, stores: Stores, clock: IReactorTime, say: Callable[[str], object], *, repair: bool
+        self,
+        database: Database,
+        stores: Stores,
+        pool: IPool,
+        clock: IReactorTime,
+        say: Callable[[str], object],
+        *,
+        repair: bool,
     ) -> None:
         self._database = database
         self._stores = stores
+        self._pool = pool
         self._clock = clock
         self._say = say
         self._repair = repair
@@ -112,12 +121,17 @@ class Check:
             if await store.stat(digest) is not None:
                 self._problem(f"{store.location} holds {digest}, which no row places there.")
                 if self._repair:
-                    self.mended += await self._remove(store, digest)
+                    self.mended += await self._settle(store, digest)
 
-    async def _remove(self, store: IBlobStore, digest: Digest) -> bool:
+    async def _settle(self, store: IBlobStore, digest: Digest) -> bool:
+        """Place bytes again that a repository lacks and that are good; remove all others."""
+        lacking = await self._database.read(inspection.is_lacking, digest)
+        good = lacking and await matches(store, digest, self._pool)
         held = await self._database.write(condemned.condemn_stray, digest, store.location)
         if held is None:
             return False
+        if good and await store.stat(digest) is not None and await self._database.write(condemned.reinstate, held):
+            return True
         await store.delete(digest)
         await self._database.write(condemned.gone, [held])
         return True

@@ -91,22 +91,37 @@ class Scrub:
 
     async def _is_good(self, store: IBlobStore, digest: Digest, held: Condemned | None = None) -> bool:
         """Whether its bytes have this digest; `held` is prolonged meanwhile."""
-        try:
-            source = await store.open(digest)
-        except BlobMissing:
-            return False
-        try:
-            hasher = hashlib.new(digest.algorithm)
-            for number, start in enumerate(range(0, source.size, CHUNK), 1):
-                data = await source.read(start, CHUNK)
-                await self._pool.run(hasher.update, data)
-                self.bytes += len(data)
-                if held is not None and number % PROLONG_EVERY == 0:
-                    await self._database.write(condemned.prolong, held)
-                await deferLater(self._clock, len(data) / self._rate)
-        finally:
-            source.close()
-        return hasher.hexdigest() == digest.hex
+
+        async def rest(number: int, count: int) -> None:
+            self.bytes += count
+            if held is not None and number % PROLONG_EVERY == 0:
+                await self._database.write(condemned.prolong, held)
+            await deferLater(self._clock, count / self._rate)
+
+        return await matches(store, digest, self._pool, rest)
+
+
+async def _at_once(number: int, count: int) -> None:
+    """Do nothing between two pieces."""
+
+
+async def matches(
+    store: IBlobStore, digest: Digest, pool: IPool, rest: Callable[[int, int], Awaitable[None]] = _at_once
+) -> bool:
+    """Whether its bytes have this digest. After each piece, `rest` is told which it was, from 1 on, and its bytes."""
+    try:
+        source = await store.open(digest)
+    except BlobMissing:
+        return False
+    try:
+        hasher = hashlib.new(digest.algorithm)
+        for number, start in enumerate(range(0, source.size, CHUNK), 1):
+            data = await source.read(start, CHUNK)
+            await pool.run(hasher.update, data)
+            await rest(number, len(data))
+    finally:
+        source.close()
+    return hasher.hexdigest() == digest.hex
 
 
 async def set_aside(

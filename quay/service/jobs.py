@@ -160,7 +160,9 @@ class Jobs:
 
     async def _check(self, one: Job, report: Report, time: Time) -> None:
         core = self._core
-        check = Check(core.database, core.stores, self._reactor, report.say, repair=one.kind == "repair")
+        check = Check(
+            core.database, core.stores, core.threads.blobs, self._reactor, report.say, repair=one.kind == "repair"
+        )
         held = sum(location.blobs for location in await self._held())
         report.measure = lambda: Progress(done=check.looked, total=max(2 * held, check.looked))
         remaining = await check.run()

@@ -97,7 +97,7 @@ async def collect(reactor: Any, core: Core, say: Say) -> Collected:
 
 async def check(reactor: Any, core: Core, say: Say, repair: bool) -> int:
     """Compare rows and bytes, and mend them if `repair`; how many problems remain."""
-    looking = Check(core.database, core.stores, reactor, say, repair=repair)
+    looking = Check(core.database, core.stores, core.threads.blobs, reactor, say, repair=repair)
     remaining = await looking.run()
     say(f"{looking.found} problems, of which {looking.mended} were mended.")
     if looking.mended and beside_a_server(core):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -43,7 +43,7 @@ def push(world: World, text: bytes) -> None:
 def check(world: World, *, repair: bool = False) -> tuple[int, str]:
     """How many problems remain, and what was said."""
     said: list[str] = []
-    looking = Check(world.database, world.stores, world.clock, said.append, repair=repair)
+    looking = Check(world.database, world.stores, ImmediatePool(), world.clock, said.append, repair=repair)
     return world.do(Deferred.fromCoroutine(looking.run())), "\n".join(said)
 
 
@@ -94,6 +94,27 @@ def test_bytes_without_a_row(world: World) -> None:
     assert stray not in world.store.blobs
     push(world, b"stray")
     assert check(world)[0] == 0
+
+
+@pytest.mark.parametrize("look", [scrub, lambda world: check(world, repair=True)])
+def test_a_storage_that_was_not_there(world: World, look: Callable[[World], object]) -> None:
+    """Somebody looked while a mount was missing: when it is back, the repair places again what is good."""
+    kept = dict(world.store.blobs)
+    world.store.blobs.clear()
+    look(world)
+    world.store.blobs.update(kept)
+    assert check(world, repair=True)[0] == check(world)[0] == scrub(world) == 0
+    assert world.store.blobs == kept
+    assert read(world) == b"layer"
+
+
+def test_rotten_bytes_without_a_row(world: World) -> None:
+    """Bytes that a repository lacks and that are not what they should be are not placed again."""
+    del world.store.blobs[LAYER]
+    check(world, repair=True)
+    world.store.blobs[LAYER] = b"laYer"
+    assert check(world, repair=True)[0] == 1
+    assert LAYER not in world.store.blobs
 
 
 def test_a_manifest_without_its_links(world: World) -> None:
