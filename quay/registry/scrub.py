@@ -2,7 +2,8 @@
 The scrub: every blob is read and hashed again, slowly, and one whose bytes have changed is set aside.
 
 Whoever pulls it is then told that it cannot be read, and whoever asks whether it is there, that it is not: so the next
-push of it heals it. Under the protocol of `quay.model.condemned`, a blob that is pushed again meanwhile stays.
+push of it heals it. A blob that its medium cannot read is no better than one that has rotted, if the medium is well
+otherwise. Under the protocol of `quay.model.condemned`, a blob that is pushed again meanwhile stays.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from quay.model import condemned, inspection
 from quay.model.condemned import Condemned
 from quay.oci.reference import Digest
 from quay.registry.blobs import Stores
-from quay.storage import BlobMissing
+from quay.storage import BlobMissing, StorageFailed
 
 log = Logger()
 
@@ -98,7 +99,12 @@ class Scrub:
                 await self._database.write(condemned.prolong, held)
             await deferLater(self._clock, count / self._rate)
 
-        return await matches(store, digest, self._pool, rest)
+        try:
+            return await matches(store, digest, self._pool, rest)
+        except StorageFailed as error:
+            await store.check()  # if it fails, too, it is the medium, and no blob of it is to blame
+            self._say(f"{digest}: {error}")
+            return False
 
 
 async def _at_once(number: int, count: int) -> None:
@@ -134,7 +140,12 @@ async def set_aside(
     held = await database.write(condemned.condemn, digest, store.location)
     if held is None:
         return False
-    if await is_good(held):
+    try:
+        good = await is_good(held)
+    except Exception:
+        await database.write(condemned.reinstate, held)  # nothing was proven: left open, it would be garbage
+        raise
+    if good:
         await database.write(condemned.reinstate, held)
         return False
     if not await database.write(condemned.prolong, held):

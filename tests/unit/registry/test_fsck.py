@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from quay.database import schema
+from quay.interfaces import IBlobSource
 from quay.model import tag
 from quay.oci.errors import Unavailable
 from quay.oci.reference import Digest
 from quay.registry.fsck import Check
 from quay.registry.garbage import AllTheTime
 from quay.registry.scrub import Scrub
+from quay.storage import StorageFailed
 from quay.threads import ImmediatePool
 from tests.unit.registry.test_garbage import IMAGES, Bytes, World
 
@@ -197,6 +200,42 @@ def test_rot(world: World) -> None:
     assert check(world)[0] == 1
     push(world, b"layer")
     assert scrub(world) == check(world)[0] == 0
+    assert read(world) == b"layer"
+
+
+def broken(world: World, monkeypatch: pytest.MonkeyPatch, *, medium: Callable[[], bool]) -> None:
+    """The layer cannot be read; and nothing can, once the `medium` is broken."""
+    open_, failure = world.store.open, StorageFailed("local", "read a blob", errno.EIO)
+
+    def opened(digest: Digest) -> Deferred[IBlobSource]:
+        return fail(failure) if digest == LAYER else open_(digest)
+
+    monkeypatch.setattr(world.store, "open", opened)
+    monkeypatch.setattr(world.store, "check", lambda: fail(failure) if medium() else succeed(None))
+
+
+def test_a_blob_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector below one blob: it is set aside, the others are looked at, and a push heals it."""
+    with monkeypatch.context() as patched:
+        broken(world, patched, medium=lambda: False)
+        assert scrub(world) == 1
+    assert LAYER not in world.store.blobs
+    push(world, b"layer")
+    assert scrub(world) == check(world)[0] == 0
+    assert read(world) == b"layer"
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_a_medium_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """Where the medium fails, at the first look or at the second, nobody takes a blob for rotten or for garbage."""
+    checks = iter([False] * looks)
+    with monkeypatch.context() as patched:
+        broken(world, patched, medium=lambda: next(checks, True))
+        with pytest.raises(StorageFailed):
+            scrub(world)
+    world.clock.advance(100_000)
+    world.do(Deferred.fromCoroutine(world.collectors[0].run(AllTheTime(), thorough=True)))
+    assert check(world)[0] == scrub(world) == 0
     assert read(world) == b"layer"
 
 
