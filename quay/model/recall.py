@@ -71,7 +71,7 @@ def recall(txn: Transaction, repository_id: int, lifetimes: Sequence[Past]) -> R
     for past in sorted(lifetimes, key=lambda past: past.start_ms):
         here = rows.setdefault(past.name, [])
         manifest_id = known.get(past.digest)
-        if manifest_id is None or _is_known(txn, past, manifest_id, here):
+        if manifest_id is None or _is_known(txn, past, manifest_id, here, changed):
             continue
         if past.end_ms is None and not _makes_way(txn, past, manifest_id, here, changed):
             kept[past.name] = None
@@ -95,12 +95,13 @@ class _Row:
     immutable: bool
 
 
-def _is_known(txn: Transaction, past: Past, manifest_id: int, here: list[_Row]) -> bool:
+def _is_known(txn: Transaction, past: Past, manifest_id: int, here: list[_Row], changed: dict[int, None]) -> bool:
     """Whether this lifetime is here; if it has ended there since, it ends here, too."""
     found = next((row for row in here if (row.manifest_id, row.start_ms) == (manifest_id, past.start_ms)), None)
     if found is not None and found.end_ms is None and past.end_ms is not None and not found.immutable:
         txn.execute(_END, {"row": found.id, "at": past.end_ms})
         found.end_ms = past.end_ms
+        changed[manifest_id] = None
     return found is not None
 
 

@@ -11,7 +11,7 @@ from quay.model import content
 from quay.model.recall import Past, recall
 from quay.model.repository import Repository
 from quay.model.tag import resolve_tag
-from quay.model.time_machine import expired_tag, restore_tag, tag_history
+from quay.model.time_machine import expire_tags, expired_tag, restore_tag, tag_history
 from quay.oci.manifest import Manifest
 from quay.oci.reference import Tag
 from tests.unit.model.pushing import HOUR, Client, image
@@ -76,6 +76,16 @@ def test_what_ended_there_since_ends_here(client: Client) -> None:
     assert resolve_tag(*client.at, LATEST) is None
     assert expired_tag(*client.at, LATEST) is not None
     assert content.stored(*client.at, image("first").digest) is not None
+
+
+def test_what_ended_there_since_is_out_of_sight(client: Client) -> None:
+    """A manifest whose last tag ended there cannot be pulled here any more, and becomes garbage like any other."""
+    client.later(2 * HOUR)
+    expire_tags(client.txn, 100)  # what kept it while it had no tag
+    recall(*client.at, [past(client, image("first"), 5)])
+    assert content.manifest(*client.at, image("first").digest) is not None
+    recall(*client.at, [past(client, image("first"), 5, 2), past(client, image("second"), 2)])
+    assert content.manifest(*client.at, image("first").digest) is None
 
 
 def test_a_locked_tag_stays(client: Client) -> None:
