@@ -23,7 +23,7 @@ from quay.database import Transaction
 from quay.database.engines import greatest, insert, insert_or_ignore
 from quay.database.prepared import Prepared
 from quay.database.schema import blob as blob_row
-from quay.database.schema import manifest, manifest_blob, placement, repository, repository_blob
+from quay.database.schema import manifest, manifest_blob, manifest_child, placement, repository, repository_blob
 from quay.model.condemned import moved, require_bytes
 from quay.model.permission import role
 from quay.model.reachability import lock, share
@@ -84,8 +84,24 @@ _NAMING: Final = sa.select(manifest_blob.c.manifest_id).where(
 _USER: Final = Prepared(
     sa.select(manifest.c.digest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_(None)).limit(1)
 )
+
+
+def _users() -> sa.CTE:
+    """The manifests that name the blob, and the indexes above them, at any remove."""
+    users = sa.select(manifest.c.id, manifest.c.digest).where(manifest.c.id.in_(_NAMING)).cte("users", recursive=True)
+    above = manifest_child.join(manifest, manifest.c.id == manifest_child.c.manifest_id)
+    return users.union(
+        sa.select(manifest.c.id, manifest.c.digest)
+        .select_from(above)
+        .where(
+            manifest_child.c.repository_id == sa.bindparam("in_repository"),
+            manifest_child.c.child_digest == users.c.digest,
+        )
+    )
+
+
 _FORGET_USERS: Final = Prepared(
-    sa.delete(manifest).where(manifest.c.id.in_(_NAMING), manifest.c.unreachable_ms.is_not(None))
+    sa.delete(manifest).where(manifest.c.id.in_(sa.select(_users().c.id)), manifest.c.unreachable_ms.is_not(None))
 )
 _UNLINK: Final = Prepared(
     sa.delete(repository_blob).where(_IN_REPOSITORY, repository_blob.c.blob_id == sa.bindparam("of_blob"))
@@ -190,8 +206,9 @@ def linked_among(txn: Transaction, digest: Digest, repository_ids: Collection[in
 
 def unlink_blob(txn: Transaction, repository_id: int, digest: Digest) -> bool:
     """
-    Remove the link; False if there is none. Unreachable manifests that name the blob go with it, because the time
-    machine could not restore them whole. Raises `BlobInUse` if a reachable manifest names it, and `NameUnknown`.
+    Remove the link; False if there is none. Unreachable manifests that name the blob go with it, and the unreachable
+    indexes above them, because the time machine could not restore them whole. Raises `BlobInUse` if a reachable
+    manifest names it, and `NameUnknown`.
     """
     lock(txn, repository_id)
     blob_id = txn.execute(_LINKED, {"in_repository": repository_id, "digest": digest}).scalar()

@@ -11,9 +11,11 @@ from quay.database import Transaction
 from quay.database.schema import manifest, repository_blob, tag
 from quay.model.blob import BlobInUse, blob, link_blob, mount_blob, readable_source, unlink_blob
 from quay.model.repository import Repository, delete
-from quay.oci.errors import NameUnknown
-from quay.oci.reference import Digest
-from tests.unit.model.pushing import HOUR, Client, image
+from quay.model.tag import delete_tag
+from quay.model.time_machine import expire_tags, restore_tag
+from quay.oci.errors import ManifestUnknown, NameUnknown
+from quay.oci.reference import Digest, Tag
+from tests.unit.model.pushing import HOUR, Client, image, index
 
 DIGEST = Digest.of(b"layer")
 
@@ -133,3 +135,23 @@ def test_unlink_takes_what_could_not_be_restored(client: Client) -> None:
     assert unlink_blob(*client.at, DIGEST)
     assert client.txn.execute(sa.select(manifest.c.digest)).scalars().all() == [new.digest]
     assert len(client.txn.execute(sa.select(tag.c.id)).all()) == 1
+
+
+def test_unlink_takes_the_index_of_what_could_not_be_restored(client: Client) -> None:
+    """Nobody restores a tag to an index without one of its images; an index that is in sight stays."""
+    broken, whole = image("config", layers=["layer"]), image("other")
+    for one in (broken, whole):
+        client.push(one)
+    inner = index(broken, name="inner")
+    outer = index(inner, whole)
+    client.push(inner)
+    client.push(outer, "latest")
+    delete_tag(*client.at, "latest")
+    client.push(index(whole), "stable")
+    client.later(2 * HOUR)
+    expire_tags(client.txn, 100)
+    assert unlink_blob(*client.at, DIGEST)
+    left = set(client.txn.execute(sa.select(manifest.c.digest)).scalars())
+    assert left == {whole.digest, index(whole).digest}
+    with pytest.raises(ManifestUnknown):
+        restore_tag(client.txn, client.repository, Tag("latest"), outer.digest)
