@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ import attrs
 import sqlalchemy as sa
 
 from quay.database import Transaction, schema
+from quay.database.engines import insert_or_ignore
 from quay.database.prepared import Prepared
 from quay.model.reachability import batches, lock, manifest_changed, review
 from quay.model.repository import Repository
@@ -92,7 +94,6 @@ _CHILDREN: Final = Prepared(
     ).where(_IN_REPOSITORY, schema.manifest.c.digest.in_(_DIGESTS), schema.manifest.c.deleted_ms.is_(None))
 )
 _STORE: Final = Prepared(sa.insert(schema.manifest).returning(schema.manifest.c.id))
-_NAME_BLOBS: Final = Prepared(sa.insert(schema.manifest_blob))
 _NAME_CHILDREN: Final = Prepared(sa.insert(schema.manifest_child))
 _ADD_LABELS: Final = Prepared(sa.insert(schema.label))
 _ROW: Final = schema.manifest.c.id == sa.bindparam("row")
@@ -102,6 +103,11 @@ _UNDELETE: Final = Prepared(
 _DELETE: Final = Prepared(
     sa.update(schema.manifest).where(_ROW).values(deleted_ms=sa.bindparam("now"), unreachable_ms=sa.bindparam("now"))
 )
+
+
+@cache
+def _name_blobs(dialect: str) -> Prepared:
+    return Prepared(insert_or_ignore(dialect, schema.manifest_blob))
 
 
 def put_manifest(
@@ -132,6 +138,7 @@ def put_manifest(
         _label(txn, stored, labels)
     else:
         txn.execute(_UNDELETE, {"row": stored.id})
+        _name(txn, stored, parts)  # a foreign layer may have come since
     if tag is None:
         keep(txn, repository.id, stored.id, temp_tag_s)
         return Pushed(stored, created, None)
@@ -236,9 +243,16 @@ def _store(txn: Transaction, repository_id: int, manifest: Manifest, parts: _Par
     }
     manifest_id: int = txn.execute(_STORE, stored | derived).scalar_one()
     whose = {"manifest_id": manifest_id, "repository_id": repository_id}
-    _insert_all(txn, _NAME_BLOBS, [whose | {"blob_id": blob_id} for blob_id in parts.blob_ids])
     _insert_all(txn, _NAME_CHILDREN, [whose | {"child_digest": digest} for digest in parts.children])
-    return StoredManifest(id=manifest_id, **stored)
+    made = StoredManifest(id=manifest_id, **stored)
+    _name(txn, made, parts)
+    return made
+
+
+def _name(txn: Transaction, stored: StoredManifest, parts: _Parts) -> None:
+    """Say which blobs the manifest keeps, beside those of which that was said before."""
+    whose = {"manifest_id": stored.id, "repository_id": stored.repository_id}
+    _insert_all(txn, _name_blobs(txn.dialect), [whose | {"blob_id": blob_id} for blob_id in parts.blob_ids])
 
 
 def _insert_all(txn: Transaction, statement: Prepared, rows: list[dict[str, Any]]) -> None:

@@ -85,6 +85,18 @@ def test_foreign_layers(client: Client) -> None:
         unlink_blob(*client.at, Digest.of(b"held"))
 
 
+def test_a_foreign_layer_that_comes_later(client: Client) -> None:
+    """Whoever pushes an image again, and this time with its foreign layers, has them kept."""
+    client.upload("app")
+    layer = {"mediaType": DOCKER_FOREIGN_LAYER_GZIP, "digest": Digest.of(b"late"), "size": 4, "urls": ["https://x"]}
+    windows = parse(json.dumps(json.loads(image("app").raw) | {"layers": [layer]}).encode(), None)
+    client.put(windows, "latest")
+    client.upload("late")
+    assert not client.put(windows, "latest").created
+    with pytest.raises(BlobInUse):
+        unlink_blob(*client.at, Digest.of(b"late"))
+
+
 def test_a_blob_of_another_repository(client: Client, make_repository: Callable[..., Repository]) -> None:
     """A blob that only another repository links is missing here."""
     Client(client.txn, make_repository("devtable/other")).push(image("app"), "latest")
