@@ -100,18 +100,27 @@ class Pool(Service):
     def run(self, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
         if self._stopped:
             return fail(PoolStopped(str(self.name)))
+        self._unanswered += 1
+        try:
+            self._start_threads()
+        except RuntimeError:
+            self._unanswered -= 1
+            return fail()
         done: Deferred[R] = Deferred()
         self.asked += 1
-        self._unanswered += 1
         self._calls.put(_Call(partial(f, *args, **kwargs), done, perf_counter()))
-        self._start_threads()
         return done
 
     def _start_threads(self) -> None:
         while self.running and len(self._threads) < min(self._size, self._unanswered):
             thread = Thread(target=self._work, name=f"{self.name}-{len(self._threads)}")
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads, for now: those that there are do the work
+                if self._threads:
+                    return
+                raise
             self._threads.append(thread)
-            thread.start()
 
     # --- in a thread
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -56,6 +57,19 @@ class PoolTests(TestCase):
         order: list[int] = []
         await gatherResults([pool.run(order.append, n) for n in range(50)])
         self.assertEqual(order, list(range(50)))
+
+    async def test_no_thread_to_be_had(self) -> None:
+        """Where the system gives no thread, the call fails, or waits for one there is; the next call has a new one."""
+        pool, gate = self.make_pool(2), threading.Event()
+        with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            await self.assertFailure(pool.run(int), RuntimeError)
+        held = pool.run(gate.wait)
+        with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            waiting = pool.run(lambda: "done")
+        self.assertNoResult(waiting)
+        gate.set()
+        self.assertEqual((await held, await waiting), (True, "done"))
+        await pool.stopService()
 
     async def test_work_before_the_start_waits(self) -> None:
         """What is asked of a pool before its start is done after it."""
