@@ -8,6 +8,7 @@ The directories of a local store, and the disk they are on.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from twisted.internet.defer import Deferred
 from quay.files import make_directory
 from quay.interfaces import IPool
 from quay.oci.reference import HEX_LENGTHS, Digest
-from quay.storage import UploadMissing, refusal
+from quay.storage import StorageFailed, UploadMissing, refusal
 from quay.storage.upload import is_upload_id
 
 P = ParamSpec("P")
@@ -34,13 +35,18 @@ class Medium:
     pool: IPool
 
     def run(self, doing: str, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
-        """Call `f` in a thread; where it raises OSError, `StorageFull` or `StorageFailed` say it could not `doing`."""
+        """
+        Call `f` in a thread; where it raises OSError or MemoryError, `StorageFull` or `StorageFailed` say it could not
+        `doing`.
+        """
 
         def ask() -> R:
             try:
                 return f(*args, **kwargs)
             except OSError as error:
                 raise refusal(self.location, doing, error) from error
+            except MemoryError as error:
+                raise StorageFailed(self.location, doing, errno.ENOMEM) from error
 
         return self.pool.run(ask)
 

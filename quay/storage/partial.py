@@ -142,7 +142,9 @@ class PartialFile:
     def _hurry(self) -> None:
         """Let another thread have the medium begin with what is there: the wait for it at the end is the shorter."""
         if self.size - self._hurried >= WRITEBACK:
-            self._medium.run("write an upload", start_writeback, *self._unhurried())
+            with contextlib.suppress(OSError):  # a hint: there may be no descriptor left to give it with
+                asked = self._medium.run("write an upload", start_writeback, *self._unhurried())
+                asked.addErrback(lambda _: None)  # fsync tells
 
     def _unhurried(self) -> tuple[int, int, int]:
         """What is not on its way to the medium, as `start_writeback` takes it, which is to be called now."""

@@ -30,7 +30,7 @@ from quay.oci.reference import Digest, RepositoryName
 from quay.registry.blobs import Stores
 from quay.registry.policy import Policy
 from quay.registry.uploads import FORGETTABLE, SMALL, Chunk, Uploads
-from quay.storage import StorageFull, partial
+from quay.storage import StorageFailed, StorageFull, partial
 from quay.storage.local import LocalBlobs
 from quay.storage.memory import MemoryBlobs
 from quay.tasks import Tasks
@@ -216,8 +216,11 @@ def test_an_acknowledgement_waits_for_the_row(node: Node, where: tuple[Repositor
     assert node.rows == 1
 
 
+@pytest.mark.parametrize(
+    ("failure", "said"), [(OSError(errno.ENOSPC, "no space"), StorageFull), (MemoryError(), StorageFailed)]
+)
 def test_after_a_failure_it_goes_on_from_what_is_held(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, said: type[StorageFailed]
 ) -> None:
     """Whoever is told that the medium failed finds, with his next request, an upload that can be gone on with."""
     node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()))
@@ -227,11 +230,11 @@ def test_after_a_failure_it_goes_on_from_what_is_held(
     told: list[Any] = []
     node.writers.held = True
     with monkeypatch.context() as broken:
-        broken.setattr(partial, "write_all", Mock(side_effect=OSError(errno.ENOSPC, "no space")))
+        broken.setattr(partial, "write_all", Mock(side_effect=failure))
         Deferred.fromCoroutine(node.uploads.append(*where, name, Bytes(DATA[4:]), None)).addBoth(told.append)
     assert not told
     node.writers.release()
-    assert told[0].check(StorageFull)
+    assert told[0].check(said)
     assert done(node.uploads.offset(*where, name)) == 4
     assert done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA[4:]), None)).size == len(DATA)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -41,6 +43,24 @@ def test_a_large_upload_is_written_before_its_end(tmp_path: Path, monkeypatch: p
     assert sum(count for _, count in asked) <= len(data)
     digest = Digest.of(data)
     assert (tmp_path / "blobs" / "sha256" / digest.hex[:2] / digest.hex).read_bytes() == data
+
+
+def test_no_descriptor_left_to_ask_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload goes on, and is durable at its end, where nobody could ask for that before."""
+    monkeypatch.setattr(os, "dup", Mock(side_effect=OSError(errno.EMFILE, "too many")))
+    store = LocalBlobs("local", tmp_path, ImmediatePool())
+    data = os.urandom(MIB) * 20
+    done: list[object] = []
+
+    async def push() -> None:
+        upload = await store.begin("large", "sha256")
+        upload.write(data)
+        await upload.flushed()
+        upload.write(data)
+        done.append(await upload.commit(Digest.of(data * 2)))
+
+    Deferred.fromCoroutine(push()).addErrback(done.append)
+    assert done == [2 * len(data)]
 
 
 def test_without_the_system_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
