@@ -238,8 +238,7 @@ class Uploads(Service):
         dropped = 0
         for store in self._stores.by_location.values():
             for name in await store.stale_uploads(before):
-                if name not in self._live:
-                    await store.discard(name)
+                if name not in self._live and await self._discarded(store, name):
                     await self._database.write(rows.end_upload, name)
                     dropped += 1
         # A row without bytes has nothing that could be stale: it goes once nobody can be working on it any more.
@@ -250,6 +249,16 @@ class Uploads(Service):
         return dropped
 
     # --- how it is done
+
+    @staticmethod
+    async def _discarded(store: IBlobStore, name: str) -> bool:
+        """One that cannot be removed does not keep the others from it."""
+        try:
+            await store.discard(name)
+        except StorageFailed as error:
+            log.error("The upload {name} cannot be removed: {error}", name=name, error=error)
+            return False
+        return True
 
     @asynccontextmanager
     async def _working(self, repository: Repository, owner: str, name: str) -> AsyncIterator[Session]:

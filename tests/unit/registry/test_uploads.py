@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,18 @@ def test_after_a_failure_it_goes_on_from_what_is_held(
     assert told[0].check(said)
     assert done(node.uploads.offset(*where, name)) == 4
     assert done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA[4:]), None)).size == len(DATA)
+
+
+def test_what_cannot_be_removed(sqlite_url: str, tmp_path: Path) -> None:
+    """Abandoned uploads are reaped, though something is among them that nobody can remove."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()))
+    where = node.repository()
+    done(node.uploads.append(*where, done(node.uploads.begin(*where)), Bytes(DATA), None))
+    node.clock.advance(61)
+    (tmp_path / "uploads" / "foreign").mkdir()
+    assert done(node.uploads.reap(time.time() + 60)) == 1
+    assert [path.name for path in (tmp_path / "uploads").iterdir()] == ["foreign"]
+    assert node.rows == 0
 
 
 def test_on_record_before_it_is_suspended(node: Node, where: tuple[Repository, str]) -> None:
