@@ -40,6 +40,7 @@ from quay.service.tls import Certificates, Renewal, TlsMetrics, TlsUnusable
 from quay.service.upkeep import Upkeep
 from quay.setup import CertificateFiles
 from quay.storage import StorageError
+from quay.timers import Timers
 from quay.watchdog import Watchdog
 from quay.web.connections import Limits
 from quay.web.factory import RegistrySite
@@ -107,6 +108,7 @@ class Appliance(Service):
         self._plain_ports: list[IListeningPort] = []
         self._lock = DataLock(config.data)
         self._metrics = Metrics(reactor)
+        self._timers = Timers(reactor)
         self._watchdog = Watchdog(reactor)
         self.supervision = Supervision(reactor, supervisor or Supervisor(), self.core.database.check)
         self._site = self._made_site()
@@ -133,6 +135,7 @@ class Appliance(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
+        self._timers.startService()
         self.supervision.startService()
         self._lock.acquire()
         if self._renewal is not None:
@@ -168,6 +171,7 @@ class Appliance(Service):
             await worker.stopService()
         await self.core.stop()
         self._lock.release()
+        await self._timers.stopService()
 
     def _could_not_start(self, failure: Failure) -> None:
         if failure.check(CancelledError):

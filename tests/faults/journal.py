@@ -24,19 +24,19 @@ SOURCE = Path(__file__).with_name("journal.c")
 SECTOR = 512
 
 
-def built(directory: Path) -> Path:
-    """The library that keeps the journal. Skips the test where there is no C compiler."""
+def built(directory: Path, source: Path = SOURCE) -> Path:
+    """The library that keeps the journal, or another one. Skips the test where there is no C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler, to build what keeps the journal of a server's files")
-    library = directory / "journal.so"
+        pytest.skip(f"no C compiler, to build {source.name}")
+    library = directory / f"{source.stem}.so"
     done = subprocess.run(
-        [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl", "-lpthread"],
+        [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl", "-lpthread"],
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        pytest.skip(f"what keeps the journal of a server's files cannot be built here: {done.stderr[-300:]}")
+        pytest.skip(f"{source.name} cannot be built here: {done.stderr[-300:]}")
     return library
 
 
