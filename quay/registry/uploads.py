@@ -471,8 +471,10 @@ class Uploads(Service):
 
     def _suspend_idle(self) -> None:
         self._alarm = None
+        now = self._clock.seconds()
         for session in [session for session in self._live.values() if not session.busy]:
-            left = session.rests_since + self._idle_s - self._clock.seconds()
+            session.rests_since = min(session.rests_since, now)  # the clock may have been set back meanwhile
+            left = session.rests_since + self._idle_s - now
             if left > 0:
                 self._alarm = self._clock.callLater(left, self._suspend_idle)
                 return

@@ -252,6 +252,16 @@ def test_what_cannot_be_removed(sqlite_url: str, tmp_path: Path) -> None:
     assert node.rows == 0
 
 
+def test_rest_after_the_clock_was_set_back(node: Node, where: tuple[Repository, str]) -> None:
+    """An upload that rested before the clock was set back by a day is let go of within the usual time."""
+    done(node.uploads.append(*where, done(node.uploads.begin(*where)), Bytes(DATA), None))
+    node.clock.rightNow -= 86400
+    for waiting in node.clock.getDelayedCalls():
+        waiting.delay(-86400)
+    node.clock.pump([60, 60])
+    assert (node.uploads.live, node.rows) == (0, 1)
+
+
 def test_on_record_before_it_is_suspended(node: Node, where: tuple[Repository, str]) -> None:
     """An upload that rests for long is on record when it is let go of, and goes on from there, after a restart too."""
     name = done(node.uploads.begin(*where))
