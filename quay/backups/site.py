@@ -105,6 +105,8 @@ class Site:
         if self.note.moved:
             for path in list(self._occupants()):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            self.note.moved = False  # whatever there is from now on was there before
+            self.keep_note()
         if aside.is_dir():
             for path in list(aside.iterdir()):
                 path.rename(self.data / path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -131,6 +132,23 @@ def test_aside(house: House, tmp_path: Path) -> None:
     [aside] = data.glob("replaced-*")
     assert names(aside) == ["blobs", "quay.db"]
     assert (data / "installation.json").read_bytes() == b"old" and made.path.exists()
+
+
+def test_undoing_that_was_cut_short(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was moved back before a crash is there again when the same restoration has failed once more."""
+    data, made = tmp_path / "occupied", house.backed_up()
+    file_of(made.path, LAYER).unlink()
+    for name in ("quay.db", "blobs/blobs/sha256/00/old"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(b"old")
+    with monkeypatch.context() as crash:
+        crash.setattr(Path, "rmdir", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            house.await_(house.restoration(made.path, data, force=True).run())
+    with pytest.raises(BackupDamaged):
+        house.await_(house.restoration(made.path, data, force=True).run())
+    assert names(data) == ["blobs", "quay.db", "server.lock"]
+    assert (data / "quay.db").read_bytes() == (data / "blobs/blobs/sha256/00/old").read_bytes() == b"old"
 
 
 def test_blobs_of_somebody_else(house: House, tmp_path: Path) -> None:
