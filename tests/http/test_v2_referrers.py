@@ -36,6 +36,15 @@ def test_referrers(repository):
     assert referrers(repository, IMAGE, "?artifactType=application/other")[1] == []
 
 
+def test_empty_filter(repository):
+    """An empty type is no filter: all are listed, and none is said to have been heeded."""
+    signature = artifact(SIGNATURE, b"signed", subject=IMAGE)
+    repository.push(signature)
+    answer, found = referrers(repository, IMAGE, "?artifactType=")
+    assert [one["digest"] for one in found] == [signature.digest]
+    assert "oci-filters-applied" not in answer.headers
+
+
 def test_referrers_of_nothing(application, repository):
     """A subject need not be there; without referrers, or in another repository, the list is empty."""
     absent = image("never pushed")

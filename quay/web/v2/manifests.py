@@ -89,7 +89,7 @@ async def list_tags(call: Call) -> None:
 
 async def list_referrers(call: Call) -> None:
     """`GET /v2/<name>/referrers/<digest>`"""
-    digest, artifact_type = Digest.parse(call.argument), call.query("artifactType")
+    digest, artifact_type = Digest.parse(call.argument), call.query("artifactType") or None
     page = await call.registry.manifests.referrers(
         call.repository,
         digest,
