@@ -31,6 +31,13 @@ def test_referrers_of_nothing(application, auth):
     assert (answer.status, answer.headers["content-type"], answer.json["manifests"]) == (200, OCI_INDEX, [])
 
 
+def test_referrers_of_what_is_no_digest(application):
+    """What is no digest is refused, with a repository and without."""
+    for name in (NAME, "devtable/simple"):
+        answer = application.request("GET", f"/v2/{name}/referrers/latest", auth=OWNER)
+        assert (answer.status, answer.code) == (400, "DIGEST_INVALID")
+
+
 def test_nothing_can_be_pushed_or_deleted_by_that(application, auth):
     """The right to ask is none to delete."""
     for rest in (f"manifests/{FAKE}", f"blobs/{FAKE}"):

@@ -144,9 +144,7 @@ class DistributionAPI(Resource):
         except NameUnknown:
             if handler is not manifests.list_referrers or not self._registry.policy.referrers:
                 raise
-            manifests.send_referrers(
-                request, manifests.NO_REFERRERS
-            )  # 404 would mean that this registry does not list referrers
+            manifests.list_no_referrers(request, found["argument"])
             return
         self._guard.confirm(request, caller, rights, found["name"], repository, action)
         await handler(Call(self._means, request, caller, rights, name, repository, found["argument"]))

@@ -105,6 +105,12 @@ async def list_referrers(call: Call) -> None:
     send_referrers(call.request, page.index)
 
 
+def list_no_referrers(request: RegistryRequest, subject: str) -> None:
+    """The same where there is no repository: 404 would mean that this registry does not list referrers."""
+    Digest.parse(subject)
+    send_referrers(request, NO_REFERRERS)
+
+
 def send_referrers(request: RegistryRequest, index: bytes) -> None:
     """Answer with an index of referrers."""
     request.setHeader("Content-Type", OCI_INDEX)
