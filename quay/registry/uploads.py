@@ -52,6 +52,7 @@ from quay.registry.blobs import Stores, linked
 from quay.registry.cache import Recent
 from quay.registry.policy import Policy
 from quay.storage import DigestMismatch, StorageError, StorageFailed, UploadBusy, UploadMissing
+from quay.storage.upload import is_upload_id
 from quay.tasks import Tasks
 
 log = Logger()
@@ -312,6 +313,8 @@ class Uploads(Service):
         return session
 
     async def _resume(self, repository: Repository, owner: str, name: str) -> Session:
+        if not is_upload_id(name):  # to look it up is an error of its own, if there is a NUL in it
+            raise _unknown(repository, name)
         row = await self._database.read(rows.find_upload, name, repository_id=repository.id, owner=owner)
         store = self._stores.by_location.get(row.location) if row is not None else None
         if store is None:

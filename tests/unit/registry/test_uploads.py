@@ -172,6 +172,15 @@ def test_finished_by_its_second_request(node: Node, where: tuple[Repository, str
     assert (blob.digest, blob.size, node.rows) == (DIGEST, len(DATA), 0)
 
 
+@pytest.mark.parametrize("name", ["\0", "..", "a" * 65])
+def test_what_is_no_name_of_an_upload(database_url: str, name: str) -> None:
+    """What can be the name of none is an unknown upload, on every engine."""
+    node = Node(database_url)
+    with pytest.raises(BlobUploadUnknown):
+        done(node.uploads.offset(*node.repository(), name))
+    node.engine.dispose()
+
+
 def test_a_small_upload_is_not_on_record(node: Node, where: tuple[Repository, str]) -> None:
     """What is sent again in no time has no row, however many chunks it came in; with one byte more it has."""
     name = done(node.uploads.begin(*where))
