@@ -35,7 +35,7 @@ TYPES: Final = {
 class _File:
     body: bytes = attrs.field(repr=False)
     media_type: str
-    etag: str
+    etag: bytes
 
 
 class StaticFiles(Resource):
@@ -55,10 +55,9 @@ class StaticFiles(Resource):
         if file is None:
             send_error(request, NameUnknown(f"There is no file {name[:80]!r}."))
             return NOT_DONE_YET
-        request.setHeader("ETag", file.etag)
         request.setHeader("Cache-Control", "no-cache")  # kept, but asked for again: an upgrade shows at once
         request.setHeader("X-Content-Type-Options", "nosniff")
-        if request.getHeader("If-None-Match") == file.etag:
+        if request.setETag(file.etag) is not None:
             send_empty(request, 304)
             return NOT_DONE_YET
         request.setHeader("Content-Type", file.media_type)
@@ -70,7 +69,8 @@ class StaticFiles(Resource):
 
 def _read(entry: Traversable) -> _File:
     body = entry.read_bytes()
-    return _File(body, TYPES[_suffix(entry.name)], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return _File(body, TYPES[_suffix(entry.name)], etag.encode())
 
 
 def _suffix(name: str) -> str:

@@ -17,8 +17,9 @@ def test_a_file(application, name, kind):
     """A file comes with its type and a tag, and is not sent again to who has it."""
     answer = application.request("GET", f"/static/{name}")
     assert (answer.status, answer.headers["content-type"]) == (200, kind)
-    again = application.request("GET", f"/static/{name}", {"If-None-Match": answer.headers["etag"]})
-    assert (again.status, again.body) == (304, b"")
+    for tag in (answer.headers["etag"], f"W/{answer.headers['etag']}"):  # as a proxy has it that compresses
+        again = application.request("GET", f"/static/{name}", {"If-None-Match": tag})
+        assert (again.status, again.headers["etag"], again.body) == (304, answer.headers["etag"], b"")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,19 @@ def test_head_of_the_unknown(repository):
     assert got.code == "BLOB_UNKNOWN"
 
 
-@pytest.mark.parametrize(("value", "status"), [(ETAG, 304), (f'"other", {ETAG}', 304), ("*", 304), ('"other"', 200)])
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (ETAG, 304),
+        (f'"other", {ETAG}', 304),
+        (f'{ETAG}, "other"', 304),
+        (f'"other",{ETAG},"another"', 304),
+        (f"W/{ETAG}", 304),
+        ("*", 304),
+        ('"other"', 200),
+        (ETAG.strip('"'), 200),
+    ],
+)
 def test_condition(repository, blob, value, status):
     """A client that has the blob is not sent it again."""
     answer = repository.get(blob, If_None_Match=value)
