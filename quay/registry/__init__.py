@@ -38,6 +38,14 @@ class Registry:
     manifests: Manifests
     archives: Archives
 
+    def check_open(self, action: str) -> None:
+        """Raises `Denied` where this registry does not let anybody do `action`, whoever he is."""
+        if self.policy.read_only and action != "pull":
+            raise Denied(
+                "This registry is read-only now: nothing is pushed to it or deleted from it.",
+                advice="Pulls go on. Try again when its administrator has ended that.",
+            )
+
     def known(self, name: RepositoryName) -> Repository | None:
         """What `find` would give, if that takes no waiting."""
         found: Repository | None = self.cache.get(("repository", str(name)))

@@ -1,10 +1,13 @@
 """What the configuration decides about a whole server."""
 
+from quay.oci.reference import Digest
 from quay.service.appliance import Appliance
+from quay.testdata.images import image
 from quay.testdata.people import APP_TOKEN, PASSWORD
-from tests.http.application import Application
+from tests.http.application import Application, Repository
 
 DEVTABLE = ("devtable", PASSWORD)
+IMAGE = image("a base", "a leaf")
 
 
 class FarAway:
@@ -32,6 +35,27 @@ def test_tokens_can_be_short(sqlite_template, tmp_path):
     assert application.request("GET", "/v2/", auth=token).status == 200
     application.clock.advance(631)
     assert application.request("GET", "/v2/", auth=token).status == 401
+    application.stop()
+
+
+def test_a_registry_becomes_read_only(make_application, tmp_path):
+    """With REGISTRY_STATE readonly, all but pulls is refused in a sentence, also to tokens given before."""
+    before = make_application()
+    repository = Repository(before, "devtable/simple", DEVTABLE)
+    repository.push(IMAGE, "latest")
+    location = repository.begin()
+    before.stop()
+    repository.application = application = before.copied(tmp_path, REGISTRY_STATE="readonly").start()
+    assert repository.get("manifests/latest").status == 200
+    refused = [
+        repository.put("another", IMAGE.raw, IMAGE.media_type),
+        repository.request("DELETE", "manifests/latest"),
+        repository.request("DELETE", f"blobs/{Digest.of(IMAGE.blobs[0])}"),
+        repository.request("POST", "blobs/uploads/"),
+        repository.at(location, "PATCH", body=b"more"),
+        application.request("POST", "/v2/devtable/simple/blobs/uploads/", auth=DEVTABLE),
+    ]
+    assert {(answer.status, answer.code) for answer in refused} == {(405, "DENIED")}
     application.stop()
 
 

@@ -138,6 +138,7 @@ class DistributionAPI(Resource):
         _check_method(request, route.methods)
         action, handler = route.methods[request.method]
         name = RepositoryName.parse(found["name"], self._registry.policy.library_namespace)
+        self._registry.check_open(action)
         caller, rights = await self._guard.admit(request, found["name"], name, action)
         try:
             repository = await self._registry.find(name)
