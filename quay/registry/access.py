@@ -110,6 +110,15 @@ class Access:
                 advice="Push to namespace/repository, or set FEATURE_EXTENDED_REPOSITORY_NAMES.",
             )
 
+    def state_allows(self, principal: Principal, found: Repository) -> Callable[[str], bool]:
+        """Which actions the state that the repository is in leaves to `principal`, whatever his role; no waiting."""
+        if self._policy.read_only or found.state == "read_only":
+            return lambda action: action == "pull"
+        if found.state == "mirror":
+            mirrors = principal.namespace_id is not None and principal.namespace_id == found.mirror_robot_id
+            return lambda action: action == "pull" or (action in ("push", "delete") and mirrors)
+        return lambda action: True
+
     # --- units of work
 
     def _answer(self, txn: Transaction, principal: Principal, name: RepositoryName, actions: frozenset[str]) -> _Answer:
@@ -195,7 +204,7 @@ class Access:
                 advice="Push images to a repository of their own.",
             )
         allowed = {action for action in actions if role is not None and role >= NEEDS[action]}
-        return frozenset(filter(self._state_allows(principal, found), allowed))
+        return frozenset(filter(self.state_allows(principal, found), allowed))
 
     def role(self, txn: Transaction, principal: Principal, found: Repository) -> Role | None:
         """The role that `principal` may use on the repository `found`, whatever state that is in; None for none."""
@@ -209,14 +218,6 @@ class Access:
             limit = max((SCOPES[s] for s in principal.scopes or () if s in SCOPES), default=None)
             return public if role is None or limit is None else min(role, limit)
         return role
-
-    def _state_allows(self, principal: Principal, found: Repository) -> Callable[[str], bool]:
-        if self._policy.read_only or found.state == "read_only":
-            return lambda action: action == "pull"
-        if found.state == "mirror":
-            mirrors = principal.namespace_id is not None and principal.namespace_id == found.mirror_robot_id
-            return lambda action: action == "pull" or (action in ("push", "delete") and mirrors)
-        return lambda action: True
 
 
 def _may_make(txn: Transaction, principal: Principal, namespace_id: int) -> bool:

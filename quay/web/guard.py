@@ -115,8 +115,14 @@ class Guard:
         repository: Repository,
         action: str,
     ) -> None:
-        """Raises `Unauthorized` with a challenge if a token was made for another repository of this name."""
-        if rights.token is not None and not rights.allow_on(repository, spelled, action):
+        """
+        Raises `Unauthorized` with a challenge if a token was made for another repository of this name, or when this one
+        was in a state that left more to whoever has it.
+        """
+        if rights.token is None:
+            return
+        left = self._permissions.state_allows(caller.principal, repository)
+        if not (rights.allow_on(repository, spelled, action) and left(action)):
             refused = _insufficient(caller, repository.name, action)
             raise self._refused(request, refused, spelled, action)
 

@@ -6,11 +6,12 @@ import json
 import pytest
 
 from quay.model import credential, namespace
-from quay.oci.reference import Digest
+from quay.model.repository import set_state
+from quay.oci.reference import Digest, RepositoryName
 from quay.testdata.images import image
 from quay.testdata.people import PASSWORD
 from tests.http.api.client import Client
-from tests.http.application import Repository
+from tests.http.application import Repository, done
 
 SECRET = image("a base", "a secret")
 DEVTABLE, READER = ("devtable", PASSWORD), ("reader", PASSWORD)
@@ -70,6 +71,24 @@ def test_a_token_ends_with_its_repository(application, owner):
         assert set(attempts(application, NAME, token)) == {401}
     answer = application.request("GET", f"/v2/{NAME}/manifests/latest", auth=token)
     assert f'scope="repository:{NAME}:pull"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("state", ["read_only", "mirror"])
+def test_a_token_ends_with_the_state(application, state):
+    """When a repository becomes read-only or a mirror, a token that was made before pulls from it and does no more."""
+    repository = Repository(application, NAME, DEVTABLE)
+    repository.push(SECRET, "latest")
+    found = done(application.core.registry.find(RepositoryName.parse(NAME)))
+    application.write(set_state, found.id, state)
+    assert set(attempts(application, NAME, repository.token)) == {200}
+    for answer in (
+        repository.put("another", SECRET.raw, SECRET.media_type),
+        repository.request("POST", "blobs/uploads/"),
+        repository.request("DELETE", "manifests/latest"),
+    ):
+        assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+    application.write(set_state, found.id, "normal")
+    repository.push(SECRET, "another")
 
 
 def test_a_token_does_not_follow_a_name(application, owner):
