@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from quay.oci import media_types as types
 from quay.oci.document import load
-from quay.oci.errors import ManifestInvalid
+from quay.oci.errors import ManifestInvalid, ManifestUnverified
 from quay.oci.jws import sign
 from quay.oci.manifest import parse
 from quay.oci.reference import Digest
@@ -56,6 +56,13 @@ def test_signed(old: Json, content_type: str | None) -> None:
     assert manifest.schema1
     assert (manifest.schema1.payload, manifest.schema1.is_signed) == (payload, True)
     assert parse(raw, content_type, digest=Digest.of(payload, "sha512")).digest.algorithm == "sha512"
+
+
+@pytest.mark.parametrize("signatures", [None, []])
+def test_nothing_signed(old: Json, signatures: object) -> None:
+    """A document that has the member for signatures has one in it."""
+    with pytest.raises(ManifestUnverified, match="has no signature"):
+        view_of(old | {"signatures": signatures})
 
 
 def test_unsigned_additions_are_refused(old: Json) -> None:
