@@ -90,6 +90,10 @@ class RegistryRequest(server.Request):
         if not self.finished and self.channel is not None:
             self.channel.abort()
 
+    def getRequestHostname(self) -> bytes:
+        # Not calling up: Klein asks for it and fails where it can be none, and no address depends on it.
+        return b""
+
     # From the channel.
 
     def gotLength(self, length: int | None) -> None:

@@ -31,6 +31,24 @@ def test_head(application, logged):
     assert logged == []
 
 
+@pytest.mark.parametrize("host", ["registry.test", "x..y", "a" * 64, "-", "[", "%00", "\u00e9"])
+def test_strange_hosts(application, logged, host):
+    """Whatever a client calls this server, the pages and the API answer, and nothing is written down."""
+    for path, status in (("/", 200), ("/api/v1/discovery", 200), ("/api/v1/nothing", 404)):
+        assert application.request("GET", path, {"Host": host}).status == status
+    assert logged == []
+
+
+@pytest.mark.parametrize("path", ["/%ff", "/repository/%ed%a0%80/x", "/api/v1/%ff"])
+def test_addresses_that_are_no_text(application, logged, path):
+    """An address that is not UTF-8 is refused to people and clients alike, and not written down."""
+    for accept in ("text/html", "application/json"):
+        answer = application.request("GET", path, {"Accept": accept})
+        assert answer.status in (400, 404)
+        assert answer.headers["content-type"].partition(";")[0] in (accept, "application/json")
+    assert logged == []
+
+
 def test_two_credentials(application):
     """A request with two Authorization headers is refused: who would be asking?"""
     connection = application.connect()

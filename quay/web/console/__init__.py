@@ -87,8 +87,12 @@ class Console(Resource):
         self._translations = translations
         self._klein = self._routed()
 
-    def render(self, request: RegistryRequest) -> int:
+    def render(self, request: RegistryRequest) -> int | bytes:
         """Answer `request`; every answer goes through here."""
+        try:
+            b"/".join(request.postpath or []).decode("utf-8")
+        except UnicodeDecodeError:  # Klein would write each of these down
+            return self._nothing(request)
         answer: int = self._klein.render(request)
         return answer
 
