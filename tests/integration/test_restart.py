@@ -23,12 +23,10 @@ from cryptography.x509.oid import NameOID
 
 from tests.distribution import LOST, Client, Image, digest_of
 from tests.postgres import free_port
-from tests.server import RunningQuay
+from tests.server import PATIENCE, RunningQuay
 
 MIB = 1024 * 1024
 REPOSITORY = "dev/app"
-PROMPTLY = 5.0
-"""Seconds in which a server stops when it has nothing to wait for; the grace for a busy one is longer."""
 
 ENDINGS = {"stopped": RunningQuay.stop, "killed": RunningQuay.kill}
 
@@ -133,27 +131,23 @@ def test_an_idle_connection_does_not_hold_up_a_stop(server: RunningQuay, client:
     """A server with nothing but idle connections stops at once, and says that all is well."""
     client.push(REPOSITORY, "latest", Image.made("idle"))  # the connection stays open
     silent = socket.create_connection(("127.0.0.1", server.port))
-    began = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - began < PROMPTLY
+    assert "still busy" not in server.log  # which it says when the grace for its clients is over
     silent.close()
 
 
 def test_a_stop_lets_a_download_finish(server: RunningQuay, client: Client) -> None:
     """Whoever is reading a blob when the server is told to stop gets all of it; nobody new is let in."""
-    data = Image.made("download").layers[0] * 100
+    data = Image.made("download").layers[0] * 40  # more than the buffers of both sockets hold
     client.push_blob(REPOSITORY, data)
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     headers = {"Authorization": f"Bearer {client.tokens[REPOSITORY]}"}
     connection.request("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(data)}", headers=headers)
     answer = connection.getresponse()
-    read = answer.read(MIB)
+    begun = answer.read(MIB)
     ended = _told_to_stop(server)
     _await_closed(server.port)
-    while len(read) < len(data):
-        read += answer.read(MIB)
-        time.sleep(0.02)
-    assert read == data
+    assert begun + answer.read() == data
     assert _status(ended) == 0
 
 
@@ -165,7 +159,7 @@ def test_a_stop_lets_an_upload_finish_its_request(server: RunningQuay, client: C
 
     def slowly() -> Iterator[bytes]:
         yield data[:100_000]
-        time.sleep(0.2)
+        server.await_health()  # so that the head has been read, too
         ended.append(_told_to_stop(server))
         _await_closed(server.port)
         yield data[100_000:200_000]
@@ -200,7 +194,7 @@ def test_being_told_again(server: RunningQuay, again: signal.Signals, status: in
     """While a server waits for its clients, a second SIGTERM changes nothing, and a second Ctrl-C ends it at once."""
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(b"POST /v2/ HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\nand no more")
-        assert server.healthy()  # so that the head has been read, too
+        server.await_health()  # so that the head has been read, too
         pid, ended = server.pid, _told_to_stop(server)
         _await_closed(server.port)
         os.kill(pid, again)
@@ -330,13 +324,13 @@ def _told_to_stop(server: RunningQuay) -> Thread:
 
 
 def _status(ended: Thread) -> int:
-    ended.join(30)
+    ended.join()
     return int(ended.statuses[0])  # type: ignore[attr-defined]
 
 
 def _await_closed(port: int) -> None:
     """Return when nobody listens there any more."""
-    deadline = time.monotonic() + PROMPTLY
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
