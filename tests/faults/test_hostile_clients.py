@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -301,16 +302,19 @@ def impatient(data: Path) -> Iterator[Served]:
 def test_slow_clients_are_shown_out(impatient: Served) -> None:
     """Heads and bodies that trickle are answered 408 and end; nobody waits for them, and they leave nothing open."""
     asked, before = Asked(impatient), impatient.descriptors()
+    uploads = [asked.upload() for _ in range(20)]
     heads = [asked.wire() for _ in range(60)]
-    bodies = [asked.wire() for _ in range(20)]
+    bodies = [asked.wire() for _ in uploads]
     for wire in heads:
         wire.send(b"GET /v2/ HTTP/1.1\r\nHost: r\r\nX: ")
-    for wire in bodies:
-        wire.send(asked.head("PATCH", asked.upload(), "Content-Length: 100000"))
+    for wire, upload in zip(bodies, uploads, strict=True):
+        wire.send(asked.head("PATCH", upload, "Content-Length: 100000"))
     for _ in range(4):
         for wire in (*heads, *bodies):
-            wire.send(b"y")
+            with suppress(ConnectionError):  # it has been shown out, and its answer waits to be read
+                wire.send(b"y")
         time.sleep(0.2)
+    impatient.client.close()  # a connection that rests is shown out as well
     impatient.push("meanwhile")
     assert {wire.reply().status for wire in heads} == {408}
     assert {wire.reply().status for wire in bodies} == {408}
