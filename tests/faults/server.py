@@ -14,9 +14,8 @@ import attrs
 
 from tests.distribution import Answer, Client, Image, digest_of
 from tests.integration.test_crash import Oracle
-from tests.server import RunningQuay
+from tests.server import PATIENCE, RunningQuay
 
-PATIENCE = 20.0
 BUSY = {"QUAY_GARBAGE_COLLECTION_FREQUENCY": "1"}
 """The environment of a server that collects garbage all the time."""
 REPOSITORY = "dev/app"
