@@ -56,10 +56,11 @@ def browser(chromium: str) -> Iterator[Browser]:
     A running Chromium. It is a module's, and not everybody's: while Playwright is there, its event loop runs, and
     whatever else wants one in this process cannot have it.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        running = playwright.chromium.launch(executable_path=chromium, args=SWITCHES, timeout=PATIENCE_MS)
         yield running
         running.close()
 
