@@ -69,8 +69,13 @@ class HeldPool:
         done.callback(work())
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def open_files(root: Path) -> int:
+    """How many files below it this process has open; what else it has, others may close at any time."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was the one by which they are listed
+            found += descriptor.readlink().is_relative_to(root.resolve())
+    return found
 
 
 @contextlib.contextmanager
@@ -279,10 +284,10 @@ class DurabilityTests(LocalTestCase):
                     self.successResultOf(upload.commit(DIGEST))
             return fd
 
-        before = open_files()
+        before = open_files(self.root)
         with patch.object(os, "open", open_then_commit):
             await self.assertFailure(self.store.begin("race", "sha256"), UploadMissing)
-        self.assertEqual((self.blob.read_bytes(), open_files()), (HELLO, before - 1))
+        self.assertEqual((self.blob.read_bytes(), open_files(self.root)), (HELLO, before - 1))
 
     async def test_every_crash_leaves_an_upload_or_a_blob(self) -> None:
         """A process that dies at any point of a push leaves an upload that can be resumed, or the whole blob."""
@@ -342,12 +347,12 @@ class FailingDiskTests(LocalTestCase):
             ("rename", errno.EROFS, StorageFailed),
             ("fsync", errno.EIO, StorageFailed),
         ):
-            before = open_files()
+            before = open_files(self.root)
             upload = await self.store.begin("unconfirmed", "sha256")
             upload.write(HELLO)
             with failing(call, number):
                 await self.assertFailure(upload.commit(DIGEST), expected)
-            self.assertEqual((self.uploads(), open_files()), ([], before))
+            self.assertEqual((self.uploads(), open_files(self.root)), ([], before))
             self.assertEqual(self.blob.exists(), call == "fsync")
         await self.push()
 
@@ -362,13 +367,13 @@ class FailingDiskTests(LocalTestCase):
 
     async def test_opening_an_upload_fails_half_way(self) -> None:
         """A file that was opened is closed again when what follows fails, and its lock is gone."""
-        before = open_files()
+        before = open_files(self.root)
         with failing("ftruncate", errno.EIO):
             await self.assertFailure(self.store.begin("half-open", "sha256"), StorageFailed)
         with failing("lseek", errno.EIO):
             await self.assertFailure(self.store.resume("half-open"), StorageFailed)
         await self.assertFailure(self.store.begin("half-open", "sha3"), ValueError)
-        self.assertEqual(open_files(), before)
+        self.assertEqual(open_files(self.root), before)
         await (await self.store.resume("half-open")).cancel()
 
     async def test_an_unreadable_blob(self) -> None:
@@ -431,12 +436,12 @@ class CancellationTests(LocalTestCase):
     async def test_opening(self) -> None:
         """A blob, or an upload, that was opened for somebody who has left is closed."""
         await self.push()
-        before = open_files()
+        before = open_files(self.root)
         self.forsake(self.held.open(DIGEST))
         self.forsake(self.held.begin("forsaken", "sha256"))
-        self.assertEqual(open_files(), before)
+        self.assertEqual(open_files(self.root), before)
         self.forsake(self.held.resume("forsaken"))
-        self.assertEqual(open_files(), before)
+        self.assertEqual(open_files(self.root), before)
         await (await self.store.resume("forsaken")).cancel()
 
     async def test_a_source_closes_after_its_last_read(self) -> None:
