@@ -1,6 +1,7 @@
 """A whole run of the benchmarks, of scenarios of every kind, against this registry alone."""
 
 import json
+import math
 import time
 
 import pytest
@@ -33,7 +34,7 @@ def _run(tmp_path, deadline):
 def test_every_kind_of_scenario_is_measured(tmp_path, monkeypatch):
     """Plain, over TLS and with the dataset, each scenario gives a value, its cost, and bodies that are right."""
     monkeypatch.setattr(servers, "CACHE", tmp_path / "cache")
-    results = list(_run(tmp_path, time.monotonic() + 60).results())
+    results = list(_run(tmp_path, math.inf).results())
     assert [result.scenario.name for result in results] == list(BRIEF)
     assert [result.failure for result in results] == [""] * len(BRIEF)
     for result in results:
