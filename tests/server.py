@@ -29,8 +29,8 @@ from quay.database.engines import sqlite
 from quay.database.migrations import migrate
 from tests.postgres import free_port
 
-PATIENCE = 60.0
-"""Seconds that a start, a stop or a command may take."""
+PATIENCE = 120.0
+"""Seconds that a start, a stop or a command may take, on a machine that does ten other things."""
 POLL = 0.05
 REPOSITORY = Path(__file__).parent.parent
 

@@ -26,7 +26,7 @@ from tests.faults import estate
 from tests.faults.estate import Estate
 from tests.faults.journal import Medium, records
 from tests.faults.test_power_cut_of_garbage import keeping
-from tests.server import REPOSITORY, RunningQuay
+from tests.server import PATIENCE, REPOSITORY, RunningQuay
 
 pytestmark = pytest.mark.long
 
@@ -59,7 +59,7 @@ def served(tmp_path: Path) -> RunningQuay:
 def run(data: Path, environment: dict[str, str], *arguments: str) -> None:
     command = [sys.executable, "-m", "quay", *arguments]
     env = {"PATH": os.environ["PATH"], "QUAY_DATA": str(data), **environment}
-    subprocess.run(command, cwd=REPOSITORY, env=env, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, cwd=REPOSITORY, env=env, check=True, timeout=PATIENCE, capture_output=True)
 
 
 def cuts(medium: Medium, journal: Path, left: Path) -> Iterator[bool]:

@@ -24,7 +24,7 @@ from tests.faults import estate
 from tests.faults.estate import DELETIONS, Deletion, Estate
 from tests.faults.journal import Medium, Record, records
 from tests.integration.test_upkeep_crash import LATER, MOMENTS, Process
-from tests.server import REPOSITORY, RunningQuay
+from tests.server import PATIENCE, REPOSITORY, RunningQuay
 
 pytestmark = pytest.mark.long
 
@@ -109,7 +109,7 @@ def test_an_upkeep_survives_a_power_cut(estate_of_dev: Path, library: Path, tmp_
     medium = Medium(data)
     command = [sys.executable, "-m", "tests.faults.upkeep", *map(str, MOMENTS)]
     environment = {"PATH": os.environ["PATH"], "QUAY_DATA": str(data), **keeping(data, library, journal)}
-    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=PATIENCE)
     recorded = Recorded(medium, list(records(journal)))
     judged, returned = 0, list[set[str]]()
     for left, _ in recorded.cuts(tmp_path):

@@ -63,7 +63,7 @@ class Cluster:
         """Let a third node change the rows, as a command of an administrator would."""
         environment = {"PATH": os.environ["PATH"], "QUAY_DATA": str(self.directory / "c"), **self.environment}
         command = [sys.executable, "-c", CHANGE.format(change=statement)]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=PATIENCE)
 
     def tagged(self, tag: str) -> str:
         """The digest that a tag points to, in the rows."""

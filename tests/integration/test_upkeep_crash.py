@@ -22,7 +22,7 @@ import pytest
 from tests.distribution import Client
 from tests.faults import estate, upkeep
 from tests.faults.estate import DROP, Estate
-from tests.server import RunningQuay
+from tests.server import PATIENCE, RunningQuay
 
 pytestmark = pytest.mark.long
 
@@ -83,7 +83,7 @@ class Process:
 
     def wait(self) -> int:
         """Its exit status, negative for a signal."""
-        self._process.join(60)
+        self._process.join(PATIENCE)
         assert self._process.exitcode is not None
         return self._process.exitcode
 
