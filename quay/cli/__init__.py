@@ -168,7 +168,7 @@ def gc(surroundings: Surroundings, dry_run: bool, digest: str | None) -> None:
     A server does so by itself; this looks at everything at once, beside a server or without one.
     """
     from quay import service
-    from quay.model.garbage import rehearse
+    from quay.model.garbage import candidates, rehearse
     from quay.registry.garbage import Collected
     from quay.registry.policy import Policy
 
@@ -178,7 +178,8 @@ def gc(surroundings: Surroundings, dry_run: bool, digest: str | None) -> None:
             for sentence in _explained(found, digest):
                 click.echo(sentence)
         elif dry_run:
-            click.echo(f"Would go now: {Collected(**service.transact(found, rehearse, Policy().grace_s))}.")
+            due = service.transact(found, candidates)
+            click.echo(f"Would go now: {Collected(**service.transact(found, rehearse, due, Policy().grace_s))}.")
         else:
             click.echo(f"Removed: {_collected(found)}.")
 

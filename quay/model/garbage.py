@@ -138,8 +138,12 @@ def _restorable_no_more(
 
 def due_links(txn: Transaction, after: Position, limit: int) -> Page:
     """Links whose lease has run out and that no manifest names; `id` is that of the blob."""
+    return _loose_links(txn, _LINKS, after, limit)
+
+
+def _loose_links(txn: Transaction, statement: sa.Select[Any], after: Position, limit: int) -> Page:
     a, b, c = (*after, 0, 0, 0)[:3]
-    rows = txn.execute(_LINKS, {"a": a, "b": b, "c": c, "now": txn.now_ms, "most": limit}).all()
+    rows = txn.execute(statement, {"a": a, "b": b, "c": c, "now": txn.now_ms, "most": limit}).all()
     positions = [(row.since, row.repository_id, row.blob_id) for row in rows]
     due = [
         Due(position, row.repository_id, row.blob_id)
@@ -151,7 +155,11 @@ def due_links(txn: Transaction, after: Position, limit: int) -> Page:
 
 def due_blobs(txn: Transaction, after: Position, limit: int) -> Page:
     """Blobs that no repository links, in the order of their rows."""
-    rows = txn.execute(_BLOBS, {"a": after[0] if after else 0, "most": limit}).all()
+    return _unlinked_blobs(txn, _BLOBS, after, limit)
+
+
+def _unlinked_blobs(txn: Transaction, statement: sa.Select[Any], after: Position, limit: int) -> Page:
+    rows = txn.execute(statement, {"a": after[0] if after else 0, "most": limit}).all()
     return Page([Due((row.id,), 0, row.id) for row in rows if not row.linked], (rows[-1].id,) if rows else None)
 
 
@@ -293,38 +301,66 @@ def remember(txn: Transaction, found: dict[str, Position]) -> None:
 
 _ROWS_REHEARSED: Final = 5_000
 
+# The pages above are of what has to be looked at, most of which stays; here all but what goes is left out.
+_DUE_LINKS: Final = _LINKS.where(sa.not_(_NAMED))
+_DUE_BLOBS: Final = _BLOBS.where(sa.not_(_LINKED))
 
-def rehearse(txn: Transaction, grace_s: int) -> dict[str, int]:
+
+@attrs.frozen
+class Candidates:
+    """What may go now: a few thousand of each kind, at most."""
+
+    tags: Sequence[Due]
+    manifests: Sequence[Due]
+    links: Sequence[Due]
+    blobs: Sequence[Due]
+
+
+def candidates(txn: Transaction) -> Candidates:
+    """For `rehearse`. Looks at every link and every blob: some seconds for a million, in which others may write."""
+
+    def due(statement: sa.Select[Any]) -> list[Due]:
+        pages = (
+            _restorable_no_more(txn, statement.where(namespace.c.time_machine_s == reach), reach, (), _ROWS_REHEARSED)
+            for reach in time_machines(txn)
+        )
+        return [one for page in pages for one in page.due]
+
+    links = _loose_links(txn, _DUE_LINKS, (), _ROWS_REHEARSED)
+    blobs = _unlinked_blobs(txn, _DUE_BLOBS, (), _ROWS_REHEARSED)
+    return Candidates(due(_TAGS), due(_MANIFESTS), links.due, blobs.due)
+
+
+def rehearse(txn: Transaction, found: Candidates, grace_s: int) -> dict[str, int]:
     """
-    What would go now: numbers of tags, manifests, links and blobs, and the bytes of these. All is done and undone
-    again, so no more than a few thousand rows of each kind are looked at.
+    Which of these would go: numbers of tags, manifests, links and blobs, and the bytes of these. All is done and undone
+    again.
     """
     with txn.connection.begin_nested() as savepoint:
-        found = _rehearsed(txn, grace_s)
+        gone = _rehearsed(txn, found, grace_s)
         savepoint.rollback()
-    return found
+    return gone
 
 
-def _rehearsed(txn: Transaction, grace_s: int) -> dict[str, int]:
-    found = dict.fromkeys(("tags", "manifests", "links", "blobs", "bytes"), 0)
-    for reach in time_machines(txn):
-        for repository_id, ids in _by_repository(due_tags(txn, reach, (), _ROWS_REHEARSED)).items():
-            found["tags"] += remove_tags(txn, repository_id, ids)
-        for repository_id, ids in _by_repository(due_manifests(txn, reach, (), _ROWS_REHEARSED)).items():
-            found["manifests"] += remove_manifests(txn, repository_id, ids, grace_s)
-    for repository_id, ids in _by_repository(due_links(txn, (), _ROWS_REHEARSED)).items():
+def _rehearsed(txn: Transaction, found: Candidates, grace_s: int) -> dict[str, int]:
+    gone = dict.fromkeys(("tags", "manifests", "links", "blobs", "bytes"), 0)
+    for repository_id, ids in _by_repository(found.tags).items():
+        gone["tags"] += remove_tags(txn, repository_id, ids)
+    for repository_id, ids in _by_repository(found.manifests).items():
+        gone["manifests"] += remove_manifests(txn, repository_id, ids, grace_s)
+    for repository_id, ids in _by_repository(found.links).items():
         links, blobs, condemned = unlink(txn, repository_id, ids)
-        found["links"] += links
-        found["blobs"] += blobs
-        found["bytes"] += sum(one.size for one in condemned)
-    blobs, condemned = condemn_unlinked(txn, [due.id for due in due_blobs(txn, (), _ROWS_REHEARSED).due])
-    found["blobs"] += blobs
-    found["bytes"] += sum(one.size for one in condemned)
-    return found
+        gone["links"] += links
+        gone["blobs"] += blobs
+        gone["bytes"] += sum(one.size for one in condemned)
+    blobs, condemned = condemn_unlinked(txn, [due.id for due in found.blobs])
+    gone["blobs"] += blobs
+    gone["bytes"] += sum(one.size for one in condemned)
+    return gone
 
 
-def _by_repository(page: Page) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for due in page.due:
-        found.setdefault(due.repository_id, []).append(due.id)
-    return found
+def _by_repository(found: Sequence[Due]) -> dict[int, list[int]]:
+    ids: dict[int, list[int]] = {}
+    for due in found:
+        ids.setdefault(due.repository_id, []).append(due.id)
+    return ids

@@ -164,8 +164,7 @@ def _finding(finding: Finding) -> FindingView:
 async def storage(call: Call, query: StorageQuery) -> StorageView:
     """Returns what this installation holds, and on request what a garbage collection would free."""
     found = await call.read(holdings.holdings)
-    policy = call.means.registry.policy
-    would_go = await call.write(garbage.rehearse, policy.grace_s) if query["garbage"] else None
+    would_go = await _rehearsed(call) if query["garbage"] else None
     return {
         "locations": [{"location": one.location, "blobs": one.blobs, "bytes": one.bytes} for one in found.locations],
         "disk": await call.means.cpu.run(_disk, str(call.means.config.data)),
@@ -176,6 +175,11 @@ async def storage(call: Call, query: StorageQuery) -> StorageView:
         "organizations": found.organizations,
         "garbage": None if would_go is None else _garbage(would_go),
     }
+
+
+async def _rehearsed(call: Call) -> dict[str, int]:
+    due = await call.read(garbage.candidates)
+    return await call.write(garbage.rehearse, due, call.means.registry.policy.grace_s)
 
 
 def _garbage(found: dict[str, int]) -> GarbageView:

@@ -65,6 +65,47 @@ def count(client: Client, table: sa.Table) -> int:
     return found
 
 
+# --- without doing it -------------------------------------------------------------------------------------------
+
+
+def rehearsed(client: Client) -> dict[str, int]:
+    return garbage.rehearse(client.txn, garbage.candidates(client.txn), GRACE)
+
+
+def test_a_rehearsal(client: Client) -> None:
+    """It says what would go, of each kind and in bytes, and nothing goes."""
+    client.push(APP, "latest")
+    client.later(HOUR)
+    delete_tag(*client.at, "latest")
+    client.upload("loose")
+    client.later(TWO_WEEKS + HOUR)
+    expire_tags(client.txn, 100)
+    assert rehearsed(client) == {"tags": 1, "manifests": 1, "links": 1, "blobs": 1, "bytes": 5}
+    assert stored(client) == {APP.digest}
+    assert [one.size for one in collect(client)] == [5]
+
+
+def test_a_rehearsal_in_a_large_registry(
+    client: Client, make_repository: MakeRepository, user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stays is not counted as looked at, however much of it comes first."""
+    monkeypatch.setattr(garbage, "_ROWS_REHEARSED", 2)
+    client.push(image("kept", layers=["1", "2", "3"]), "kept")
+    for number in range(3):  # restorable for two weeks
+        client.push(image(f"old {number}"), "moved")
+    user("hasty")
+    client.txn.execute(sa.update(namespace).where(namespace.c.name == "hasty").values(time_machine_s=HOUR))
+    hasty = Client(client.txn, make_repository("hasty/app"))
+    hasty.push(image("gone"), "gone")
+    client.later(HOUR)
+    delete_tag(*hasty.at, "gone")
+    hasty.upload("loose")
+    client.later(3 * HOUR)
+    assert rehearsed(client) == {"tags": 1, "manifests": 1, "links": 1, "blobs": 1, "bytes": 5}
+    client.txn.execute(sa.delete(repository_blob).where(repository_blob.c.repository_id == hasty.repository.id))
+    assert rehearsed(client)["blobs"] == 2
+
+
 # --- the time machine -------------------------------------------------------------------------------------------
 
 
