@@ -124,8 +124,7 @@ class Blobs:
         digest = Digest.of(data)
         store = self._stores.target
         seen_ms = int(self._clock.seconds() * 1000)
-        if await store.stat(digest) is None:
-            await store.keep(digest, data)
+        await store.keep(digest, data)  # also where it is: whether its name is durable, nobody can see
         return await self._link(repository, store, digest, len(data), seen_ms)
 
     async def hold_file(self, repository: Repository, digest: Digest, path: Path) -> Blob | None:

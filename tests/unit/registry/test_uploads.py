@@ -28,7 +28,8 @@ from quay.model import namespace, repository
 from quay.model.repository import Repository
 from quay.oci.errors import BlobTooLarge, BlobUploadUnknown, DigestInvalid
 from quay.oci.reference import Digest, RepositoryName
-from quay.registry.blobs import Stores
+from quay.registry.blobs import Blobs, Stores
+from quay.registry.cache import Cache
 from quay.registry.policy import Policy
 from quay.registry.uploads import FORGETTABLE, SMALL, Chunk, Uploads
 from quay.storage import StorageFailed, StorageFull, partial
@@ -247,6 +248,22 @@ def test_after_a_failure_it_goes_on_from_what_is_held(
     assert told[0].check(said)
     assert done(node.uploads.offset(*where, name)) == 4
     assert done(node.uploads.finish(*where, name, DIGEST, Bytes(DATA[4:]), None)).size == len(DATA)
+
+
+def test_what_the_server_knows_is_durable(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes whose name may not be on the medium yet, because that failed at the first attempt, are not relied on."""
+    node = Node(sqlite_url, LocalBlobs("local", tmp_path, ImmediatePool()))
+    repository, _ = node.repository()
+    stores = Stores({"local": node.store}, "local")
+    blobs = Blobs(node.database, stores, Cache(node.clock.seconds), Policy(), node.clock)
+    synced: list[Path] = []
+    with monkeypatch.context() as broken:
+        broken.setattr(partial, "sync_directory", Mock(side_effect=OSError(errno.EIO, "broken")))
+        with pytest.raises(StorageFailed):
+            done(blobs.hold(repository, DATA))
+    monkeypatch.setattr(partial, "sync_directory", synced.append)
+    assert done(blobs.hold(repository, DATA)).digest == DIGEST
+    assert synced == [tmp_path / "blobs" / "sha256" / DIGEST.hex[:2]]
 
 
 def test_what_cannot_be_removed(sqlite_url: str, tmp_path: Path) -> None:
