@@ -104,8 +104,9 @@ def _authority_page(reactor: Any, core: Core, pages: Pages, addresses: Addresses
 
 def plain_front_of(reactor: Any, core: Core) -> PlainFront:
     """What plain HTTP answers beside TLS."""
-    addresses = Addresses(core.config.scheme, core.config.hostname, core.config.trusted_proxies)
-    pages = Pages(core.config.registry_title, addresses)
+    config = core.config
+    addresses = Addresses(config.scheme, config.hostname, config.trusted_proxies, config.listen[0].port)
+    pages = Pages(config.registry_title, addresses)
     return PlainFront(
         _authority_page(reactor, core, pages, addresses), StaticFiles("quay.web.pages", "static"), addresses
     )

@@ -28,18 +28,21 @@ _HOP: Final = re.compile(
 )
 _LOCAL: Final = IPv4Address("127.0.0.1")
 _PORT: Final = re.compile(r":[0-9]+$")
+HTTPS: Final = 443
 
 
 @attrs.frozen
 class Addresses:
     """
     How this registry is reached. `scheme` and `hostname` (with a port, if it is not the usual one) are what
-    the operator says; where they are None, the request says it.
+    the operator says; where they are None, the request says it. `port` is where clients are sent on to: it takes the
+    place of the one in what a request says.
     """
 
     scheme: str | None = None
     hostname: str | None = None
     trusted_proxies: tuple[Network, ...] = ()
+    port: int | None = None
 
     def client_address(self, request: RegistryRequest) -> str:
         """The address of the client itself, through all proxies that are trusted."""
@@ -58,7 +61,13 @@ class Addresses:
         client calls us by what cannot be a host.
         """
         forwarded = bool(self.trusted_proxies) and _trusts(self.trusted_proxies, _peer(request))
-        return f"{self.scheme or _scheme(request, forwarded)}://{self.hostname or _host(request, forwarded)}"
+        return f"{self.scheme or _scheme(request, forwarded)}://{self.hostname or self._told(request, forwarded)}"
+
+    def _told(self, request: RegistryRequest, forwarded: bool) -> str:
+        host = _host(request, forwarded)
+        if self.port is None:
+            return host
+        return _PORT.sub("", host) + ("" if self.port == HTTPS else f":{self.port}")
 
     def is_secure_context(self, request: RegistryRequest) -> bool:
         """

@@ -588,6 +588,27 @@ def test_a_registry_that_came_into_use_meanwhile_stays(empty, ada):
     assert not (empty.config.data / "quay.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("listen", "host", "onward"),
+    [
+        ("0.0.0.0:443", "registry.test", "registry.test"),
+        ("0.0.0.0:443", "registry.test:80", "registry.test"),
+        ("0.0.0.0:8443", "registry.test", "registry.test:8443"),
+        ("0.0.0.0:8443", "[::1]:8080", "[::1]:8443"),
+    ],
+)
+def test_plain_http_knows_where_tls_is(empty, listen, host, onward):
+    """Where nobody said how clients reach the registry, they are sent on by the name they use to the port of TLS."""
+    written = {"LISTEN": listen, "DATA": str(empty.config.data)} | dict.fromkeys(
+        ("TLS_CERTIFICATE", "TLS_KEY"), "x.pem"
+    )
+    empty.core.config = config.parse(json.dumps(written), {}, empty.config.data)
+    site = RegistrySite(plain_front_of(empty.clock, empty.core), reactor=empty.clock, translations=TRANSLATIONS)
+    empty.site = site
+    answer = empty.request("GET", "/repository/a/b", {"Host": host})
+    assert (answer.status, answer.headers["location"]) == (308, f"https://{onward}/repository/a/b")
+
+
 def test_plain_http_beside_tls(empty, ada):
     """It has the certificate and its page; whoever asks for more is sent on, before he has sent a password."""
     ada.send("/setup/names", NAMES)
