@@ -111,7 +111,7 @@ def owners(txn: Transaction, entries: Sequence[Recorded]) -> dict[int, Owner]:
     """The namespaces in which entries were made, by the numbers of the entries; those that are gone have none."""
     ids = sorted({one.entry.namespace_id for one in entries if one.entry.namespace_id is not None})
     columns = (namespace.c.id, namespace.c.name, namespace.c.kind, namespace.c.created_ms)
-    rows = txn.execute(sa.select(*columns).where(namespace.c.id.in_(ids)))
+    rows = txn.execute(sa.select(*columns).where(namespace.c.id.in_(ids), namespace.c.kind != "deleted"))
     found = {row.id: Owner(row.name, row.kind, row.created_ms) for row in rows}
     placed = ((one, found.get(one.entry.namespace_id)) for one in entries if one.entry.namespace_id is not None)
     return {one.id: owner for one, owner in placed if owner is not None and owner.since_ms <= one.performed_ms}

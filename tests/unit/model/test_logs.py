@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quay.database import Transaction
-from quay.model import logs
+from quay.model import logs, removal
 from quay.model.audit import Entry, append
 from quay.model.logs import Owner, Position, Recorded, Selection, count, owned, owners, page
 from tests.unit.model.conftest import MakeRepository, MakeUser
@@ -195,6 +195,8 @@ def test_owners(transaction: Transaction, user: MakeUser) -> None:
     [(number, owner)] = owners(transaction, entries).items()
     assert owner == Owner("devtable", "user", when)
     assert [one.entry.namespace_id for one in entries if one.id == number] == [devtable.id]
+    removal.begin(transaction, devtable.id)  # it is gone at once, though its rows go bit by bit
+    assert owners(transaction, entries) == {}
 
 
 def test_owned(transaction: Transaction, user: MakeUser, make_repository: MakeRepository) -> None:
