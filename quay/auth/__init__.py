@@ -172,7 +172,12 @@ class Portal:
         used, self._used = self._used, set()
         seen, self._seen = self._seen, set()
         if used or seen:
-            await self._database.write(_touch, used, seen)
+            try:
+                await self._database.write(_touch, used, seen)
+            except BaseException:  # it is written down the next time
+                self._used |= used
+                self._seen |= seen
+                raise
 
     def _fingerprint(self, credentials: Credentials) -> bytes:
         """What remembered credentials are found by: worthless outside this process."""

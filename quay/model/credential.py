@@ -21,6 +21,7 @@ from quay.database.schema import namespace as holder
 from quay.model import namespace
 from quay.model.namespace import Namespace
 from quay.model.permission import Role
+from quay.model.reachability import batches
 from quay.model.secret import fresh, hashed
 
 Kind = Literal["robot", "app", "oauth", "access"]
@@ -119,7 +120,8 @@ def revoke(txn: Transaction, namespace_id: int, uuid: str) -> bool:
 
 def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
     """Remember that these credentials were in use at `now_ms`."""
-    txn.execute(sa.update(table).where(table.c.id.in_(sorted(ids))).values(last_used_ms=now_ms))
+    for some in batches(sorted(ids)):
+        txn.execute(sa.update(table).where(table.c.id.in_(some)).values(last_used_ms=now_ms))
 
 
 def revoke_where(txn: Transaction, *conditions: sa.ColumnElement[bool]) -> bool:

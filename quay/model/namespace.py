@@ -20,6 +20,7 @@ from quay.database.engines import insert_or_ignore
 from quay.database.prepared import Prepared
 from quay.database.schema import namespace as table
 from quay.model import team
+from quay.model.reachability import batches
 from quay.model.removal import GONE
 
 Kind = Literal["user", "organization", "robot"]
@@ -196,7 +197,8 @@ def password_hash(txn: Transaction, namespace_id: int) -> str | None:
 
 def touch(txn: Transaction, ids: Iterable[int], now_ms: int) -> None:
     """Remember that these were here at `now_ms`. Nothing that a cache holds depends on it: no change is announced."""
-    txn.execute(sa.update(table).where(table.c.id.in_(sorted(ids))).values(last_accessed_ms=now_ms))
+    for some in batches(sorted(ids)):
+        txn.execute(sa.update(table).where(table.c.id.in_(some)).values(last_accessed_ms=now_ms))
 
 
 def _one(txn: Transaction, statement: Prepared, parameters: dict[str, Any]) -> Namespace | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 import sqlalchemy as sa
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -442,6 +443,16 @@ class PortalTests(TestCase):
             return txn.execute(credential_table.select().where(credential_table.c.id == made.id)).one()._mapping[column]
 
         self.assertEqual(self.successResultOf(self.database.read(last_used)), (NOW + 5) * 1000)
+
+    def test_use_is_recorded_when_the_database_is_back(self) -> None:
+        """What could not be written down is the next time, however much that is by then."""
+        with patch.object(self.database, "write", lambda *_: fail(DatabaseUnavailable())):
+            self.login("devtable+bot", "robot secret")
+            recorded = Deferred.fromCoroutine(self.portal.record_use())
+            self.failureResultOf(recorded, DatabaseUnavailable)
+        self.portal._seen |= set(range(10**6, 10**6 + 70_000))
+        self.portal._used |= set(range(10**6, 10**6 + 70_000))
+        self.assertEqual(self.last_access(self.portal), {"devtable": None, "devtable+bot": NOW * 1000})
 
     def last_access(self, portal: Portal) -> dict[str, object]:
         """When everybody was here, after `portal` has written it down."""
