@@ -4,7 +4,9 @@ How long the reactor stands still: whoever blocks it makes every client wait, an
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final
 
 from twisted.application.service import Service
@@ -23,7 +25,8 @@ log = Logger()
 
 class Watchdog(Service):
     """
-    Asks `clock` to be called every `period` seconds, and measures by how much that is late.
+    Asks `clock` to be called every `period` seconds, and measures by how much that is late: by a `steady` clock, since
+    the one on the wall may be set.
 
     `longest` is the longest stall since the start and `total` the sum of all, in seconds; `counts` are the numbers of
     stalls up to each of `BOUNDS`, and of those beyond. A tick in time counts as a stall of nothing.
@@ -31,8 +34,9 @@ class Watchdog(Service):
 
     name = "watchdog"
 
-    def __init__(self, clock: IReactorTime, period: float = 0.02) -> None:
+    def __init__(self, clock: IReactorTime, period: float = 0.02, steady: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._steady = steady
         self._period = period
         self._due = 0.0
         self._timer: IDelayedCall | None = None
@@ -52,11 +56,11 @@ class Watchdog(Service):
         return succeed(None)
 
     def _wait(self) -> None:
-        self._due = self._clock.seconds() + self._period
+        self._due = self._steady() + self._period
         self._timer = self._clock.callLater(self._period, self._tick)
 
     def _tick(self) -> None:
-        stall = max(0.0, self._clock.seconds() - self._due)  # a clock that was set back is no time won
+        stall = max(0.0, self._steady() - self._due)  # called early, where the clock on the wall was set ahead
         self.counts[bisect_left(BOUNDS, stall)] += 1
         self.total += stall
         self.longest = max(self.longest, stall)
