@@ -93,6 +93,28 @@ class Transaction:
             return self._driver.run(statement, parameters)
         return self.connection.execute(statement, parameters)
 
+    @contextmanager
+    def savepoint(self, *, keep: bool = True) -> Iterator[None]:
+        """What the block does to rows is taken back, it alone, if it raises; without `keep`, also if it does not."""
+        say(self.connection, "SAVEPOINT part")  # SQLAlchemy's own ones take many times as long
+        try:
+            yield
+        except exc.DBAPIError:
+            with suppress(exc.DBAPIError):  # where a disk is full, SQLite has taken back everything
+                self._take_back()
+            raise
+        except BaseException:
+            self._take_back()
+            raise
+        if keep:
+            say(self.connection, "RELEASE part")
+        else:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        say(self.connection, "ROLLBACK TO part")
+        say(self.connection, "RELEASE part")
+
     @property
     def changes(self) -> tuple[Change, ...]:
         """What `changed` was told, each once, in order."""
@@ -271,15 +293,8 @@ class Database(Service):
 
 
 def _nested(txn: Transaction, unit: Callable[[Transaction], Any]) -> tuple[Any, Transaction]:
-    say(txn.connection, "SAVEPOINT unit")  # SQLAlchemy's own savepoints take many times as long
-    try:
-        result = unit(txn)
-    except BaseException:
-        say(txn.connection, "ROLLBACK TO unit")
-        say(txn.connection, "RELEASE unit")
-        raise
-    say(txn.connection, "RELEASE unit")
-    return result, txn
+    with txn.savepoint():
+        return unit(txn), txn
 
 
 def _outcome(run: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:

@@ -336,10 +336,8 @@ def rehearse(txn: Transaction, found: Candidates, grace_s: int) -> dict[str, int
     Which of these would go: numbers of tags, manifests, links and blobs, and the bytes of these. All is done and undone
     again.
     """
-    with txn.connection.begin_nested() as savepoint:
-        gone = _rehearsed(txn, found, grace_s)
-        savepoint.rollback()
-    return gone
+    with txn.savepoint(keep=False):
+        return _rehearsed(txn, found, grace_s)
 
 
 def _rehearsed(txn: Transaction, found: Candidates, grace_s: int) -> dict[str, int]:

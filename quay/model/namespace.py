@@ -167,7 +167,7 @@ def set_enabled(txn: Transaction, namespace_id: int, enabled: bool) -> None:
 def set_email(txn: Transaction, namespace_id: int, email: str | None) -> None:
     """Where mail to this namespace goes. Raises `NamespaceInvalid`, `NamespaceTaken`."""
     try:
-        with txn.connection.begin_nested():
+        with txn.savepoint():
             _update(txn, namespace_id, email=_checked_email(email))
     except IntegrityError:
         raise NamespaceTaken(f"The e-mail address {email!r} belongs to another account already.") from None

@@ -38,7 +38,7 @@ def rename(txn: Transaction, found: Namespace, name: str) -> Namespace:
 
 def _take_name(txn: Transaction, found: Namespace, name: str) -> None:
     try:
-        with txn.connection.begin_nested():
+        with txn.savepoint():
             txn.execute(sa.update(table).where(table.c.id == found.id).values(name=name))
     except IntegrityError:
         raise NamespaceTaken(f"The name {name!r} is taken: choose another one.") from None

@@ -184,7 +184,7 @@ def rename(
     found = _locked(txn, found.id)
     values = {"name": str(name), "path": name.path, "namespace_id": namespace_id}
     try:
-        with txn.connection.begin_nested():
+        with txn.savepoint():
             txn.execute(sa.update(table).where(table.c.id == found.id).values(**values))
     except IntegrityError:
         raise RepositoryTaken(f"There is a repository {name} already.") from None

@@ -170,7 +170,7 @@ class Registrar:
         others = any(one.role == "admin" and one.name != OWNERS and one.members for one in teams)
         if made is not None and others and not any(one.name == OWNERS for one in teams) and not made.repositories:
             try:
-                with txn.connection.begin_nested():
+                with txn.savepoint():
                     team.delete(txn, made.id)
             except TeamInvalid:
                 return  # without it nobody would administer

@@ -81,6 +81,25 @@ class Contract:
         await self.database.write(work)
         self.assertEqual(seen, [(("setting", "a"), ("setting", "b")), "handled", True])
 
+    async def test_part_that_is_taken_back(self) -> None:
+        """A part that raises, or that nobody means to keep, leaves nothing; what was done beside it stays."""
+
+        def work(txn: Transaction) -> None:
+            put(txn, "a", "1")
+            with pytest.raises(LookupError), txn.savepoint():
+                put(txn, "a", "2")
+                raise LookupError
+            with txn.savepoint(keep=False):
+                put(txn, "a", "3")
+            with pytest.raises(sa.exc.IntegrityError), txn.savepoint():
+                txn.execute(sa.insert(setting), {"key": "a", "value": "4"})
+            with txn.savepoint(), txn.savepoint():
+                put(txn, "b", "5")
+
+        await self.database.write(work)
+        found = [await self.database.read(get, name) for name in "ab"]
+        self.assertEqual(found, ["1", "5"])
+
     async def test_rollback_forgets(self) -> None:
         """What raises leaves no row, announces nothing, calls nothing, and its exception comes out as it is."""
         seen: list[object] = []
@@ -407,6 +426,21 @@ def test_sqlite_outage(tmp_path: Any) -> None:
     assert judge(engine, "INSERT INTO t VALUES (randomblob(100000))") is Verdict.UNAVAILABLE
     assert judge(engine, "INSERT INTO t VALUES ('bad')") is Verdict.FATAL
     assert judge(engine, "INSERT INTO no_such_table VALUES (1)") is Verdict.FATAL
+
+
+def test_full_disk_in_a_part(sqlite_url: str) -> None:
+    """A disk that is full in a part of a transaction is unavailability, although nothing of that is there any more."""
+    engine = open_engine(sqlite_url)
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        connection.rollback()
+        with pytest.raises(sa.exc.OperationalError) as caught, connection.begin():
+            txn = Transaction(connection, 0)
+            with txn.savepoint():
+                put(txn, "a", "x" * 1_000_000)
+        assert verdict(caught.value) is Verdict.UNAVAILABLE
+    engine.dispose()
 
 
 def test_sqlite_held_by_another_process_is_tried_again(sqlite_url: str) -> None:
