@@ -220,9 +220,15 @@ class RepositoryMachine(RuleBasedStateMachine):
             return
         assert not in_use
         self.links.discard(digest)
-        self.deleted -= users
-        self.stored = {kept: one for kept, one in self.stored.items() if kept not in users}
-        self.lifetimes = [one for one in self.lifetimes if one.digest not in users]
+        gone = self.with_those_above(users) - self.reachable()
+        self.deleted -= gone
+        self.stored = {kept: one for kept, one in self.stored.items() if kept not in gone}
+        self.lifetimes = [one for one in self.lifetimes if one.digest not in gone]
+
+    def with_those_above(self, found: set[Digest]) -> set[Digest]:
+        """These manifests, and every index that has one of them below it."""
+        above = {stored for stored, one in self.stored.items() if children(one) & found}
+        return found if above <= found else self.with_those_above(found | above)
 
     @rule(seconds=st.integers(1, 5_000))
     def wait(self, seconds: int) -> None:
