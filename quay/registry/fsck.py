@@ -25,6 +25,7 @@ from quay.model.inspection import PAGE, Loose, Placed
 from quay.oci.reference import Digest
 from quay.registry.blobs import Stores
 from quay.registry.scrub import matches, set_aside
+from quay.storage import StorageFailed
 
 PATIENCE_S: Final = 3.0
 """Bytes that have no row after so long are not those of a push under way, as a rule."""
@@ -124,9 +125,13 @@ class Check:
                     self.mended += await self._settle(store, digest)
 
     async def _settle(self, store: IBlobStore, digest: Digest) -> bool:
-        """Place bytes again that a repository lacks and that are good; remove all others."""
+        """Place bytes again that a repository lacks and that are good; leave unreadable ones, remove all others."""
         lacking = await self._database.read(inspection.is_lacking, digest)
-        good = lacking and await matches(store, digest, self._pool)
+        try:
+            good = lacking and await matches(store, digest, self._pool)
+        except StorageFailed as error:
+            self._say(f"{digest} is left where it is: {error}")
+            return False
         held = await self._database.write(condemned.condemn_stray, digest, store.location)
         if held is None:
             return False

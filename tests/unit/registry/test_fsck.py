@@ -111,6 +111,18 @@ def test_a_storage_that_was_not_there(world: World, look: Callable[[World], obje
     assert read(world) == b"layer"
 
 
+def test_bytes_without_a_row_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a repository lacks and nobody can read now is a problem that remains, and placed again when it can be."""
+    kept = world.store.blobs.pop(LAYER)
+    check(world, repair=True)
+    world.store.blobs[LAYER] = kept
+    with monkeypatch.context() as patched:
+        broken(world, patched, medium=lambda: False)
+        assert check(world, repair=True)[0] == 2
+    assert check(world, repair=True)[0] == 0
+    assert read(world) == b"layer"
+
+
 def test_rotten_bytes_without_a_row(world: World) -> None:
     """Bytes that a repository lacks and that are not what they should be are not placed again."""
     del world.store.blobs[LAYER]
