@@ -94,7 +94,7 @@ def lock(txn: Transaction, namespace_id: int) -> Namespace:
     """
     found = _one(txn, _LOCKED, {"number": namespace_id})
     if found is None or found.name.startswith(GONE):
-        raise NamespaceInvalid("This account has been removed.")
+        raise NamespaceInvalid("This account has been removed meanwhile: look for the one that you mean.")
     return found
 
 

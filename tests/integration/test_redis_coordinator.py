@@ -173,9 +173,11 @@ class ComingAndGoingTests(NodesCase):
     async def test_subscription_cut(self) -> None:
         """A node whose subscription alone is cut drops what it holds at once and connects anew; the others go on."""
         session = self.a._session
+        listening = session._listening
+        assert listening is not None
         trusted: list[bool] = []
         self.a.on_gap(lambda: trusted.append(self.a.connected))
-        session._listening.transport.abortConnection()  # type: ignore[union-attr]
+        listening.transport.abortConnection()
         await eventually(lambda: trusted)
         assert not trusted[0]
         await eventually(lambda: self.a.connected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -18,8 +20,8 @@ class Machine(Clock):
 
     steady = 0.0
 
-    def callFromThread(self, f: object, *args: object) -> None:
-        f(*args)  # type: ignore[operator]
+    def callFromThread(self, f: Callable[..., object], *args: object) -> None:
+        f(*args)
 
 
 @pytest.fixture
